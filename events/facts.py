@@ -1,0 +1,208 @@
+"""What can happen to a run, one frozen struct a fact. A fact is a sentence in the past, subject first.
+
+A new field comes with a default; a new meaning is a new fact. Tags live in `events.registry`.
+`call` names a tool call within its run, as "STEP.INDEX" ("3.0" is the first call of step 3); `*_ms` on a run's
+own clock are awake milliseconds since the run started, so that sleep and clock steps do not count (P13).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from .values import AgentPrint, EffectClass, InputPart, Limits, ReplyPart, RunInfo, RunStats, Status, StopReason, Usage
+
+
+class FactStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Settings shared by every fact: frozen, keyword only, map encoding, defaults left out."""
+
+
+# ------------------------------------------------------------------ life
+
+
+class RunStarted(FactStruct, frozen=True):
+    """The run was admitted. Everything a reader needs to rebuild the first model call is in here."""
+
+    info: RunInfo
+    agent: AgentPrint
+    limits: Limits
+    input: tuple[InputPart, ...]
+    interactive: bool = False
+    dry_run: bool = False
+    imported_from: str = ""
+    """Names the source when the run was made elsewhere and only its record was taken in."""
+
+
+class RunResumed(FactStruct, frozen=True):
+    """A host took the run up again from its log, after `reason`."""
+
+    reason: str
+    epoch: int
+
+
+class RunFinished(FactStruct, frozen=True):
+    """The run is over: with which status, by whom, and why. The last fact about its work."""
+
+    stats: RunStats
+    by: str
+    reason: str = ""
+
+    @property
+    def status(self) -> Status:
+        """One of the seven ways to end."""
+        return self.stats.status
+
+
+# ------------------------------------------------------------------ steps
+
+
+class StepStarted(FactStruct, frozen=True):
+    """The model is about to be called: written down before the network is touched."""
+
+    step: int
+    attempt: int = 1
+    model: str = ""
+
+
+class StepCompleted(FactStruct, frozen=True):
+    """The model answered step `step`. `took_ms`: how long it took."""
+
+    step: int
+    reply: tuple[ReplyPart, ...]
+    usage: Usage = Usage()
+    stop: StopReason = "stop"
+    model: str = ""
+    """The model that answered, when the provider says so."""
+    response_id: str = ""
+    took_ms: int = 0
+
+
+class StepFailed(FactStruct, frozen=True):
+    """An attempt got no answer. With `retry_at_ms` (run's clock) it is tried again then, without it never."""
+
+    step: int
+    attempt: int
+    error: str
+    kind: Literal["unavailable", "refused", "interrupted"]
+    retry_at_ms: int | None = None
+
+
+# ------------------------------------------------------------------ tools
+
+
+class ToolStarted(FactStruct, frozen=True):
+    """The tool is about to be run: its arguments are those of the reply's call, its idempotency key is
+    `idempotency_key(run_id, call)`."""
+
+    call: str
+    name: str
+    effect: EffectClass = "never_retry"
+
+
+class ToolRefused(FactStruct, frozen=True):
+    """The call never started: no such tool, arguments that do not fit, or a dry run. The model is told `reason`."""
+
+    call: str
+    name: str
+    reason: str
+
+
+class ToolFinished(FactStruct, frozen=True):
+    """The tool returned `result`, or failed and `result` says how. It is never run again (P4)."""
+
+    call: str
+    result: str
+    is_error: bool = False
+    took_ms: int = 0
+
+
+class ToolOutcomeUnknown(FactStruct, frozen=True):
+    """The tool was started and nobody can know whether it took effect; it may not be run again. The model is told."""
+
+    call: str
+    reason: str
+
+
+# ------------------------------------------------------------------ people
+
+
+class CallerSteered(FactStruct, frozen=True):
+    """Somebody gave advice; the model reads it at the next step."""
+
+    text: str
+    by: str = ""
+
+
+class InputAwaited(FactStruct, frozen=True):
+    """An interactive run has said its say and waits for a person, from `since_ms` of its own clock."""
+
+    since_ms: int
+
+
+class InputReceived(FactStruct, frozen=True):
+    """A person's next message in an interactive run. `waited_ms`: how long the run had waited for it."""
+
+    input: tuple[InputPart, ...]
+    by: str = ""
+    waited_ms: int = 0
+
+
+class CancelRequested(FactStruct, frozen=True):
+    """The caller wants the run to stop."""
+
+    by: str = ""
+    reason: str = ""
+
+
+# ------------------------------------------------------------------ host
+
+
+class NoteLogged(FactStruct, frozen=True):
+    """The host wrote something of its own into the run's log; allowed after the end too."""
+
+    type: str
+    payload: dict[str, Any] = {}
+
+
+class ErrorLogged(FactStruct, frozen=True):
+    """Something failed beside the run's own work; allowed after the end too."""
+
+    message: str
+
+
+class Opaque(FactStruct, frozen=True):
+    """A fact of a newer version: kept byte for byte, not understood. It makes its run read-only."""
+
+    tag: str
+    schema: int
+    payload: bytes
+
+
+Fact: TypeAlias = (
+    RunStarted
+    | RunResumed
+    | RunFinished
+    | StepStarted
+    | StepCompleted
+    | StepFailed
+    | ToolStarted
+    | ToolRefused
+    | ToolFinished
+    | ToolOutcomeUnknown
+    | CallerSteered
+    | InputAwaited
+    | InputReceived
+    | CancelRequested
+    | NoteLogged
+    | ErrorLogged
+    | Opaque
+)
+
+
+def idempotency_key(run_id: str, call: str) -> str:
+    """The key a tool receives for `call`: the same for every attempt, unlike that of any other call of any run.
+
+    The rule is `RUN:CALL` and is for ever: a log made today must yield the same keys in every later version.
+    """
+    return f"{run_id}:{call}"

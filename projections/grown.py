@@ -1,0 +1,63 @@
+"""A sequence that only grows, shared by all its versions: appending costs O(1) and older versions stay as they were."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+_growing = threading.Lock()
+
+
+class Grown(Sequence[T], Generic[T]):
+    """An immutable sequence whose `plus` shares storage with the version it came from.
+
+    The newest version appends in place; an older one, which somebody else has already grown from, copies first. So a
+    fold over n events does O(n) work and each state in between keeps its own, unchanging view.
+    """
+
+    __slots__ = ("_items", "_length")
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self._items = list(items)
+        self._length = len(self._items)
+
+    def plus(self, *items: T) -> Grown[T]:
+        """Return this sequence followed by `items`."""
+        longer: Grown[T] = Grown.__new__(Grown)
+        with _growing:
+            if len(self._items) == self._length:
+                longer._items = self._items
+            else:
+                longer._items = self._items[: self._length]
+            longer._items.extend(items)
+            longer._length = len(longer._items)
+        return longer
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items[: self._length])
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return self._items[: self._length][index]
+        if not -self._length <= index < self._length:
+            raise IndexError(f"index {index} of {self._length} items")
+        return self._items[index if index >= 0 else index + self._length]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grown) and list(self) == list(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Grown({list(self)!r})"

@@ -1,0 +1,84 @@
+"""The conversation, as the next model call needs it.
+
+Providers want every tool call answered, in order, before anybody else speaks. So results wait until the last one
+of the step is there, and what people said meanwhile waits until the next step begins.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..events import (
+    CallerSteered,
+    Fact,
+    InputReceived,
+    Message,
+    RunFinished,
+    RunStarted,
+    StepCompleted,
+    StepStarted,
+    Text,
+    ToolCall,
+    ToolFinished,
+    ToolOutcomeUnknown,
+    ToolRefused,
+    ToolResult,
+)
+from .grown import Grown
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """messages: what the model has been, or will next be, shown. asked: calls of the last reply, in its order.
+    answers: results so far, one slot a call. heard: what people said since the last step began."""
+
+    messages: Grown[Message] = Grown()
+    asked: tuple[ToolCall, ...] = ()
+    answers: tuple[ToolResult | None, ...] = ()
+    heard: tuple[Message, ...] = ()
+
+
+def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
+    """Return the transcript after `fact`."""
+    match fact:
+        case StepCompleted():
+            asked = tuple(part for part in fact.reply if isinstance(part, ToolCall))
+            return Transcript(
+                transcript.messages.plus(Message("assistant", fact.reply)),
+                asked,
+                (None,) * len(asked),
+                transcript.heard,
+            )
+        case ToolFinished():
+            return _answered(transcript, fact.call, fact.result, fact.is_error)
+        case ToolRefused() | ToolOutcomeUnknown():
+            return _answered(transcript, fact.call, fact.reason, True)
+        case StepStarted() | RunFinished() if transcript.heard:
+            messages = transcript.messages.plus(*transcript.heard)
+            return Transcript(messages, transcript.asked, transcript.answers)
+        case CallerSteered():
+            heard = Message("user", (Text(fact.text),))
+            return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
+        case InputReceived():
+            heard = Message("user", fact.input)
+            return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
+        case RunStarted():
+            messages = transcript.messages
+            if fact.agent.instructions:
+                messages = messages.plus(Message("system", (Text(fact.agent.instructions),)))
+            return Transcript(messages.plus(Message("user", fact.input)))
+        case _:
+            return transcript
+
+
+def _answered(transcript: Transcript, call: str, text: str, is_error: bool) -> Transcript:
+    index = int(call.rpartition(".")[2])
+    if index >= len(transcript.asked):
+        return transcript
+    asked = transcript.asked[index]
+    answer = ToolResult(asked.id, asked.name, text, is_error)
+    answers = (*transcript.answers[:index], answer, *transcript.answers[index + 1 :])
+    given = tuple(result for result in answers if result is not None)
+    if len(given) < len(answers):
+        return Transcript(transcript.messages, transcript.asked, answers, transcript.heard)
+    messages = transcript.messages.plus(*(Message("tool", (result,)) for result in given))
+    return Transcript(messages, transcript.asked, answers, transcript.heard)
