@@ -21,7 +21,7 @@ Answer: TypeAlias = (
 )
 """What a script may say: text, one part, several parts of one reply, a whole `Reply`, or an exception to raise."""
 
-AnswerFunction: TypeAlias = Callable[[ModelRequest], Answer | Awaitable[Answer]]
+AnswerFunction: TypeAlias = "Callable[[ModelRequest], Answer | Awaitable[Answer]]"
 
 
 class Attempts:
