@@ -141,11 +141,15 @@ class InputAwaited(FactStruct, frozen=True):
 
 
 class InputReceived(FactStruct, frozen=True):
-    """A person's next message in an interactive run. `waited_ms`: how long the run had waited for it."""
+    """A person's next message in an interactive run. `waited_ms`: how long the run had waited for it.
+
+    `role` is "system" only in a run made elsewhere, whose recording has system messages after the first.
+    """
 
     input: tuple[InputPart, ...]
     by: str = ""
     waited_ms: int = 0
+    role: Literal["user", "system"] = "user"
 
 
 class CancelRequested(FactStruct, frozen=True):

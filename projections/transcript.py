@@ -59,13 +59,15 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
             heard = Message("user", (Text(fact.text),))
             return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
         case InputReceived():
-            heard = Message("user", fact.input)
+            heard = Message(fact.role, fact.input)
             return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
         case RunStarted():
             messages = transcript.messages
             if fact.agent.instructions:
                 messages = messages.plus(Message("system", (Text(fact.agent.instructions),)))
-            return Transcript(messages.plus(Message("user", fact.input)))
+            if fact.input:  # a recording may begin with the assistant
+                messages = messages.plus(Message("user", fact.input))
+            return Transcript(messages)
         case _:
             return transcript
 
