@@ -5,7 +5,7 @@ if __name__ != "executus.projections":  # loaded a second time under a wrong nam
 
 from .fold import Checkpoint, advance, fold
 from .grown import Grown
-from .run import CallModel, CallTool, OpenCall, Owed, RunState, Wake, evolve, outstanding, stats
+from .run import CallModel, CallTool, OpenCall, Owed, RunState, Wake, deadline_ms, ended, evolve, outstanding, stats
 from .transcript import Transcript, evolve_transcript
 
 __all__ = [
@@ -19,6 +19,8 @@ __all__ = [
     "Transcript",
     "Wake",
     "advance",
+    "deadline_ms",
+    "ended",
     "evolve",
     "evolve_transcript",
     "fold",

@@ -54,6 +54,7 @@ class RunState(msgspec.Struct, frozen=True):
     phase: Phase = "new"
     run_id: str = ""
     agent: str = ""
+    caller: str = ""
     limits: Limits = Limits()
     interactive: bool = False
     dry_run: bool = False
@@ -61,6 +62,8 @@ class RunState(msgspec.Struct, frozen=True):
     """The log holds a fact of a newer version."""
 
     step: int = 0
+    turn_from: int = 0
+    """The step after which a person last spoke: the ceiling counts from there."""
     attempt: int = 0
     failures: int = 0
     """Attempts of this step that count against `limits.max_attempts`."""
@@ -130,12 +133,15 @@ def evolve(state: RunState, fact: Fact) -> RunState:
         case InputAwaited():
             return replace(state, phase="waiting", waiting_since_ms=fact.since_ms)
         case InputReceived():
-            return replace(state, heard=state.heard + 1, waited_ms=state.waited_ms + fact.waited_ms)
+            return replace(
+                state, heard=state.heard + 1, waited_ms=state.waited_ms + fact.waited_ms, turn_from=state.step
+            )
         case RunStarted():
             return RunState(
                 phase="tools",
                 run_id=fact.info.run_id,
                 agent=fact.agent.name,
+                caller=fact.info.caller_id,
                 limits=fact.limits,
                 interactive=fact.interactive,
                 dry_run=fact.dry_run,
@@ -194,6 +200,19 @@ def stats(state: RunState, status: Status, error: str, runtime_ms: int) -> RunSt
     )
 
 
+def ended(state: RunState) -> RunFinished | None:
+    """The run's end as its log has it, or None while it goes on."""
+    if state.status is None:
+        return None
+    return RunFinished(stats=stats(state, state.status, state.error, state.runtime_ms), by=state.by, reason=state.reason)
+
+
+def deadline_ms(state: RunState) -> int | None:
+    """When the run's clock reaches its hard deadline, or None if it has none. Waiting for people moves it."""
+    limit = state.limits.timeout_s
+    return None if limit is None else round(limit * 1000) + state.waited_ms
+
+
 # ------------------------------------------------------------------ what the world still owes
 
 
@@ -237,7 +256,7 @@ def outstanding(state: RunState) -> list[Owed]:
         owed.extend(CallTool(f"tool:{call.call}", call) for call in state.open_calls)
     elif state.phase == "backoff":
         owed.append(Wake(f"retry:{state.step}:{state.attempt}", state.retry_at_ms, "retry"))
-    if state.phase != "waiting" and state.limits.timeout_s is not None:
-        at_ms = round(state.limits.timeout_s * 1000) + state.waited_ms
+    at_ms = deadline_ms(state)
+    if state.phase != "waiting" and at_ms is not None:
         owed.append(Wake(f"deadline:{at_ms}", at_ms, "deadline"))
     return owed

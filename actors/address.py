@@ -1,0 +1,137 @@
+"""A run's stable address: senders keep it while the actor behind it is stopped, rebuilt from its log, or gone."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future
+from typing import Any
+
+from pykka import ActorDeadError
+from pykka._envelope import Envelope
+
+from ..errors import Overloaded
+from ..events import RunFinished
+from ..ports import Agent, Delta
+from .mailbox import MAILBOX_LIMIT, Mailbox
+from .pooled import Cancellable
+
+
+class Address:
+    """Where a run of this runtime is reached.
+
+    running: what is being done for the run, by key; it outlives an actor that failed, so that its successor adopts a
+    tool that is still running instead of calling its outcome unknown. finished: resolves with the durable
+    `RunFinished`, or with the error that keeps it from coming.
+    """
+
+    __slots__ = ("_backlog", "_finished", "_lock", "_mailbox", "agent", "end", "losses", "on_delta", "over", "run_id", "running")
+
+    def __init__(self, run_id: str, agent: Agent, on_delta: Any = None) -> None:
+        self.run_id = run_id
+        self.agent = agent
+        self.on_delta: Any = on_delta
+        self.running: dict[str, Cancellable] = {}
+        self.over = False
+        self.losses: tuple[float, ...] = ()
+        self.end: RunFinished | Exception | None = None
+        self._lock = threading.Lock()
+        self._mailbox: Mailbox | None = None
+        self._backlog: deque[Any] | None = None
+        self._finished: list[Future[RunFinished]] | None = None
+
+    def tell(self, message: Any) -> None:
+        """Deliver `message` to the run's actor, now or when there is one again. A run that is over ignores it.
+
+        Raises:
+            Overloaded: too many messages wait.
+        """
+        with self._lock:
+            mailbox = self._mailbox
+            if mailbox is None:
+                self._keep(message)
+                return
+        try:
+            mailbox.put(Envelope(message))
+        except ActorDeadError:  # it failed between those lines; its successor will want to know
+            with self._lock:
+                self._keep(message)
+
+    def _keep(self, message: Any) -> None:
+        if self.over:
+            return
+        if self._backlog is None:
+            self._backlog = deque()
+        elif len(self._backlog) >= MAILBOX_LIMIT:
+            raise Overloaded(f"messages waiting for run {self.run_id}", MAILBOX_LIMIT, "the pace of the sender")
+        self._backlog.append(message)
+
+    def attach(self, mailbox: Mailbox) -> None:
+        """From now on an actor with this mailbox answers; what waited goes to it first."""
+        with self._lock:
+            self._mailbox = mailbox
+            backlog, self._backlog = self._backlog, None
+        for message in backlog or ():
+            mailbox.put(Envelope(message))
+
+    def detach(self, left: list[Any]) -> None:
+        """The actor is gone; `left` are the messages it did not get to, kept before any later ones."""
+        with self._lock:
+            self._mailbox = None
+            if left and not self.over:
+                self._backlog = deque([*left, *(self._backlog or ())])
+
+    def prepend(self, messages: list[Any]) -> None:
+        """Keep `messages` for the next actor, before everything else that waits."""
+        with self._lock:
+            self._backlog = deque([*messages, *(self._backlog or ())])
+
+    # -------------------------------------------------------------- the end
+
+    def finish(self, end: RunFinished | Exception) -> None:
+        """The run is over, durably, or will not be finished by this runtime: tell everybody who waits, once."""
+        with self._lock:
+            if self.end is not None:
+                return
+            self.end = end
+            self.over = isinstance(end, RunFinished)
+            waiting, self._finished = self._finished, None
+            backlog, self._backlog = self._backlog, None
+        for future in waiting or ():
+            _resolve(future, end)
+        for message in backlog or ():
+            fail = getattr(message, "refuse", None)
+            if fail is not None:
+                fail(end)
+
+    def finished(self) -> Future[RunFinished]:
+        """A future that resolves with the end of the run."""
+        future: Future[RunFinished] = Future()
+        with self._lock:
+            if self.end is None:
+                if self._finished is None:
+                    self._finished = []
+                self._finished.append(future)
+                return future
+        _resolve(future, self.end)
+        return future
+
+    def watch(self, delta: Delta) -> None:
+        """Show a piece of a reply to whoever asked at the start; whatever that raises stays here."""
+        if self.on_delta is not None:
+            try:
+                self.on_delta(delta)
+            except Exception:
+                self.on_delta = None
+
+
+def _resolve(future: Future[RunFinished], end: RunFinished | Exception) -> None:
+    if future.cancelled():
+        return
+    try:
+        if isinstance(end, RunFinished):
+            future.set_result(end)
+        else:
+            future.set_exception(end)
+    except Exception:  # cancelled between those lines
+        return

@@ -1,0 +1,347 @@
+"""The actor of one run: read, decide, fold, append, tell. It decides nothing itself.
+
+It goes on deciding on facts that are not yet durable; what touches the world, and every answer to a caller, waits until
+all of them are. If an append fails, nobody knows what was stored: the actor stops, and its successor looks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, assert_never
+
+import msgspec
+
+from ...errors import ExecutusError, JournalError, MessageRefused
+from ...events import RunFinished, idempotency_key
+from ...events.codec import Stored, encode_event
+from ...ports import Clock, Ids, Journal, ModelRequest, ToolContext
+from ...projections import (
+    CallModel,
+    CallTool,
+    Checkpoint,
+    Owed,
+    RunState,
+    Wake,
+    evolve,
+    evolve_transcript,
+    outstanding,
+)
+from ..address import Address
+from ..calls import Calls
+from ..pooled import Cancellable, PooledActor, Scheduler
+from .decide import Refusal, decide
+from .intake import cleaned
+from .messages import (
+    AcceptModelFailure,
+    AcceptReply,
+    AcceptResult,
+    AcceptUnknown,
+    EndByDeadline,
+    RetryStep,
+    RunMessage,
+    StartRun,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every run of a runtime shares. tell_supervisor: where a run reports that it is over, or lost."""
+
+    journal: Journal
+    calls: Calls
+    scheduler: Scheduler
+    clock: Clock
+    ids: Ids
+    tell_supervisor: Callable[[RunOver | RunLost], None]
+
+
+class Asked:
+    """A message whose sender waits until what it led to is durable. ack: resolves with the run's version then."""
+
+    __slots__ = ("ack", "message")
+
+    def __init__(self, message: RunMessage, ack: Future[int] | None = None) -> None:
+        self.message = message
+        self.ack: Future[int] = Future() if ack is None else ack
+
+    def accept(self, version: int) -> None:
+        """It is durable."""
+        if not self.ack.done():
+            self.ack.set_result(version)
+
+    def refuse(self, error: Any) -> None:
+        """It will not be done. error: why, or the end of the run that came first."""
+        if not self.ack.done():
+            if isinstance(error, RunFinished):
+                error = MessageRefused("", type(self.message).__name__, f"the run ended with {error.status}")
+            self.ack.set_exception(error)
+
+
+class UrgentAsked(Asked):
+    """An `Asked` that overtakes other messages."""
+
+    __slots__ = ()
+
+
+class RunAppend:
+    """One append of a run (`ports.Append`), and, once `done`, the message that tells its actor."""
+
+    __slots__ = ("_address", "asked", "error", "expected", "message", "request_key", "run_id", "stored")
+
+    def __init__(
+        self,
+        address: Address,
+        expected: int,
+        stored: Sequence[Stored],
+        message: RunMessage,
+        asked: Asked | None,
+        request_key: str,
+    ) -> None:
+        self._address = address
+        self.run_id = address.run_id
+        self.expected = expected
+        self.stored = stored
+        self.message = message
+        self.asked = [] if asked is None else [asked]
+        self.request_key = request_key
+        self.error: JournalError | None = None
+
+    @property
+    def version(self) -> int:
+        """The run's version after this append."""
+        return self.expected + len(self.stored)
+
+    def done(self, error: JournalError | None) -> None:
+        """Told by the journal; passes it on to the actor."""
+        self.error = error
+        self._address.tell(self)
+
+
+class RunOver(msgspec.Struct, frozen=True):
+    """Report: the run's end is durable."""
+
+    address: Address
+
+
+class RunLost(msgspec.Struct, frozen=True):
+    """Report: the actor failed with `error` and stopped.
+
+    appends: what may or may not have been stored, in order. poison: the message it failed on, if its own code did.
+    """
+
+    address: Address
+    error: BaseException
+    appends: tuple[RunAppend, ...] = ()
+    poison: Any = None
+
+
+class RunActor(PooledActor):
+    """One run. At most one message at a time, from its mailbox; see the module."""
+
+    urgent = (*PooledActor.urgent, UrgentAsked, EndByDeadline)
+
+    def __init__(self, around: Surroundings, address: Address, checkpoint: Checkpoint | None = None) -> None:
+        super().__init__(around.scheduler)
+        checkpoint = Checkpoint() if checkpoint is None else checkpoint
+        self.around = around
+        self.address = address
+        self.state: RunState = checkpoint.state
+        self.transcript = checkpoint.transcript
+        self.version = checkpoint.version
+        self.hash = checkpoint.hash
+        self.unacked: deque[RunAppend] = deque()
+        self._end: RunFinished | None = None
+        self._since = around.scheduler.awake() - checkpoint.elapsed_ms / 1000
+        address.attach(self.mailbox)
+
+    # -------------------------------------------------------------- messages in
+
+    def on_receive(self, message: RunMessage | Asked | RunAppend) -> None:
+        """Handle one message of the run, or the news that an append is done."""
+        if isinstance(message, RunAppend):
+            self.settle(message)
+        elif isinstance(message, Asked):
+            self.take(message.message, message)
+        else:
+            self.take(message, None)
+
+    def take(self, message: RunMessage, asked: Asked | None) -> None:
+        """Decide on `message` and append what it led to."""
+        message = cleaned(message)
+        now_ms = self.now_ms()
+        try:
+            facts = self.decide(message, now_ms)
+        except Refusal as refusal:
+            if asked is not None:
+                asked.refuse(MessageRefused(self.address.run_id, type(message).__name__, str(refusal)))
+            return
+        if facts:
+            self.append(facts, message, asked, now_ms)
+        elif asked is not None:
+            self.nothing_new(asked)
+
+    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
+        """The run's decision; a method so that a simulation can plant a mistake here."""
+        return decide(self.state, message, now_ms)
+
+    def append(self, facts: list[Any], message: RunMessage, asked: Asked | None, now_ms: int) -> None:
+        """Encode `facts`, fold them, and hand them to the journal."""
+        around, address = self.around, self.address
+        at_us, epoch = around.clock.wall_us(), around.journal.epoch
+        cause = _cause(message) if asked is not None else ""
+        stored: list[Stored] = []
+        version, previous, state, transcript = self.version, self.hash, self.state, self.transcript
+        for fact in facts:
+            version += 1
+            one = encode_event(
+                fact,
+                run_id=address.run_id,
+                version=version,
+                previous=previous,
+                at_us=at_us,
+                elapsed_ms=now_ms,
+                cause=cause,
+                epoch=epoch,
+            )
+            previous = one.event.hash
+            state = evolve(state, fact)
+            transcript = evolve_transcript(transcript, fact)
+            if isinstance(fact, RunFinished):
+                self._end = fact
+            stored.append(one)
+        request_key = ""
+        if isinstance(message, StartRun):
+            request_key = request_key_of(message.started.info.caller_id, message.started.info.request_id)
+        append = RunAppend(address, self.version, stored, message, asked, request_key)
+        self.version, self.hash, self.state, self.transcript = version, previous, state, transcript
+        self.unacked.append(append)
+        try:
+            around.journal.append(append)
+        except ExecutusError as error:
+            self.lose(error)
+
+    def nothing_new(self, asked: Asked) -> None:
+        """The message changed nothing: its sender is told as soon as all that it rests on is durable."""
+        if self.unacked:
+            self.unacked[-1].asked.append(asked)
+        else:
+            asked.accept(self.version)
+
+    # -------------------------------------------------------------- what became durable
+
+    def settle(self, append: RunAppend) -> None:
+        """An append is durable, or failed."""
+        if not self.unacked or self.unacked[0] is not append:
+            return  # of the actor that stood here before
+        if append.error is not None:
+            self.lose(append.error)
+            return
+        self.unacked.popleft()
+        for asked in append.asked:
+            asked.accept(append.version)
+        if not self.unacked:
+            self.reconcile()
+            if self._end is not None:
+                self.leave(self._end)
+
+    def reconcile(self) -> None:
+        """Everything decided is durable: start what the world owes and is not yet doing, call off what it no longer owes."""
+        owed = {one.key: one for one in outstanding(self.state)}
+        running = self.address.running
+        for key in [key for key in running if key not in owed]:
+            running.pop(key).cancel()
+        for key, one in owed.items():
+            if key not in running:
+                running[key] = self.start(one)
+
+    def start(self, owed: Owed) -> Cancellable:
+        """Have the world do what it owes."""
+        around, address, agent = self.around, self.address, self.address.agent
+        match owed:
+            case CallModel():
+                request = ModelRequest(
+                    messages=self.transcript.messages,
+                    tools=tuple(tool.spec for tool in agent.tools),
+                    settings=agent.settings,
+                    run_id=address.run_id,
+                    step=owed.step,
+                    attempt=owed.attempt,
+                    on_delta=None if address.on_delta is None else address.watch,
+                )
+                return around.calls.model(agent, request, address.tell)
+            case CallTool():
+                call = owed.call
+                key = idempotency_key(address.run_id, call.call)
+                context = ToolContext(address.run_id, call.call, key, self.state.caller)
+                return around.calls.tool(agent, call, context, address.tell)
+            case Wake(what="retry"):
+                message: RunMessage = RetryStep(step=self.state.step, attempt=self.state.attempt)
+            case Wake():
+                message = EndByDeadline(at_ms=owed.at_ms)
+            case _:
+                assert_never(owed)
+        seconds = (owed.at_ms - self.now_ms()) / 1000
+        # A millisecond more, so that the rounded clock has passed the mark when the message is read.
+        return around.scheduler.call_later(seconds + 0.001, partial(address.tell, message))
+
+    # -------------------------------------------------------------- leaving
+
+    def leave(self, end: RunFinished) -> None:
+        """The end is durable: tell, and go."""
+        self.actor_stopped.set()
+        left = self.mailbox.close()
+        self.address.finish(end)
+        self.address.detach([])
+        for message in left:
+            if isinstance(message, Asked):
+                message.refuse(end)
+        self.around.tell_supervisor(RunOver(self.address))
+
+    def lose(self, error: BaseException, poison: Any = None) -> None:
+        """Stop; a successor will read what was stored and go on from there."""
+        self.actor_stopped.set()
+        appends = tuple(self.unacked)
+        self.unacked.clear()
+        left = [one for one in self.mailbox.close() if not isinstance(one, RunAppend)]
+        self.address.detach(left)
+        self.around.tell_supervisor(RunLost(self.address, error, appends, poison))
+
+    def failed(self, error: BaseException, message: Any) -> None:
+        """Our own code raised: a mistake of ours, contained in this run."""
+        self.lose(error, poison=message)
+
+    def now_ms(self) -> int:
+        """The run's clock."""
+        return round((self.scheduler.awake() - self._since) * 1000)
+
+
+def request_key_of(caller: str, request_id: str) -> str:
+    """The key under which a journal remembers a request: request ids are a caller's own."""
+    return f"{caller}\n{request_id}" if request_id else ""
+
+
+def answered_key(message: Any) -> str | None:
+    """Which owed thing `message` is the answer to, by key."""
+    match message:
+        case AcceptReply() | AcceptModelFailure():
+            return f"model:{message.step}:{message.attempt}"
+        case AcceptResult() | AcceptUnknown():
+            return f"tool:{message.call}"
+        case RetryStep():
+            return f"retry:{message.step}:{message.attempt}"
+        case EndByDeadline():
+            return f"deadline:{message.at_ms}"
+        case _:
+            return None
+
+
+def _cause(message: RunMessage) -> str:
+    name = type(message).__name__
+    by = getattr(message, "by", "")
+    return f"{name} by {by}" if by else name
+
+

@@ -1,0 +1,109 @@
+"""The run's intake: every text of a message is cleaned here, before it can become a fact."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from ...events import Image, InputPart, ReplyPart, Text, Thinking, ToolCall
+from ...events.clean import clean_json, clean_text
+from ...ports import Reply
+from .messages import (
+    AcceptModelFailure,
+    AcceptReply,
+    AcceptResult,
+    AcceptUnknown,
+    CancelRun,
+    EndByDeadline,
+    EndRun,
+    LogError,
+    LogNote,
+    ResumeRun,
+    RetryStep,
+    RunMessage,
+    SendInput,
+    StartRun,
+    SteerRun,
+    ToolPlan,
+)
+
+WORDS = 4_096
+"""Characters kept of a name, an id or a reason."""
+
+
+def cleaned(message: RunMessage) -> RunMessage:
+    """Return `message` with every text in it cleaned; numbers are the runtime's own. The same object when all was clean."""
+    match message:
+        case AcceptReply():
+            reply = clean_reply(message.reply)
+            plans = tuple(map(_plan, message.plans))
+            if reply is message.reply and plans == message.plans:
+                return message
+            return msgspec.structs.replace(message, reply=reply, plans=plans)
+        case AcceptResult():
+            text = clean_text(message.text)
+            return message if text is message.text else msgspec.structs.replace(message, text=text)
+        case AcceptModelFailure():
+            return msgspec.structs.replace(message, error=clean_text(message.error, WORDS))
+        case AcceptUnknown():
+            return msgspec.structs.replace(message, reason=clean_text(message.reason, WORDS))
+        case SteerRun():
+            return SteerRun(text=clean_text(message.text), by=clean_text(message.by, WORDS))
+        case SendInput():
+            return SendInput(input=clean_input(message.input), by=clean_text(message.by, WORDS))
+        case EndRun():
+            return EndRun(input=clean_input(message.input), by=clean_text(message.by, WORDS))
+        case CancelRun():
+            return CancelRun(by=clean_text(message.by, WORDS), reason=clean_text(message.reason, WORDS))
+        case LogNote():
+            return LogNote(type=clean_text(message.type, WORDS), payload=clean_json(message.payload))
+        case LogError():
+            return LogError(message=clean_text(message.message))
+        case StartRun() | ResumeRun() | RetryStep() | EndByDeadline():
+            return message
+        case _:
+            assert_never(message)
+
+
+def clean_input(parts: tuple[InputPart, ...]) -> tuple[InputPart, ...]:
+    """The parts of an input, cleaned."""
+    return tuple(part if isinstance(part, Image) else Text(clean_text(part.text)) for part in parts)
+
+
+def clean_reply(reply: Reply) -> Reply:
+    """A model's reply, cleaned; the same object when it was clean."""
+    parts = tuple(map(_part, reply.parts))
+    model, response_id = clean_text(reply.model, WORDS), clean_text(reply.response_id, WORDS)
+    same = model is reply.model and response_id is reply.response_id
+    if same and all(new is old for new, old in zip(parts, reply.parts, strict=True)):
+        return reply
+    return Reply(parts, reply.usage, reply.stop, model, response_id)
+
+
+def _part(part: ReplyPart) -> ReplyPart:
+    match part:
+        case Text():
+            text = clean_text(part.text)
+            return part if text is part.text else Text(text)
+        case ToolCall():
+            call_id, name = clean_text(part.id, WORDS), clean_text(part.name, WORDS)
+            arguments = clean_text(part.arguments)
+            same = call_id is part.id and name is part.name and arguments is part.arguments
+            return part if same else ToolCall(call_id, name, arguments)
+        case Thinking():
+            return Thinking(
+                clean_text(part.text),
+                None if part.signature is None else clean_text(part.signature),
+                None if part.id is None else clean_text(part.id, WORDS),
+                None if part.provider is None else clean_text(part.provider, WORDS),
+                None if part.extra is None else clean_json(part.extra),
+            )
+        case _:
+            assert_never(part)
+
+
+def _plan(plan: ToolPlan) -> ToolPlan:
+    return plan if plan.refusal is None else ToolPlan(plan.effect, clean_text(plan.refusal, WORDS))
+
+

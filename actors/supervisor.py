@@ -1,0 +1,258 @@
+"""Starts runs, rebuilds those whose actor failed from their log, and sets aside those that keep failing."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, assert_never
+
+import msgspec
+
+from ..errors import (
+    Deposed,
+    JournalConflict,
+    JournalUnavailable,
+    Overloaded,
+    RequestRepeated,
+    RunQuarantined,
+    RuntimeClosed,
+    UnknownRun,
+)
+from ..events import RunStarted
+from ..projections import ended
+from .address import Address
+from .calls import Loaded
+from .pooled import PooledActor
+from .run.actor import Asked, RunActor, RunLost, RunOver, Surroundings, answered_key
+from .run.messages import ResumeRun, StartRun
+
+log = logging.getLogger("executus.supervisor")
+
+LOSSES = 3
+WITHIN_S = 60.0
+"""A run whose actor failed more than `LOSSES` times within `WITHIN_S` awake seconds is quarantined."""
+
+FIRST_PAUSE_S = 0.05
+LAST_PAUSE_S = 10.0
+"""Pause before a lost run is read again; it doubles with every loss, and lasts as long as the journal is unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Start a new run at `address`. asked: told when `RunStarted` is durable."""
+
+    address: Address
+    started: RunStarted
+    asked: Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Recover:
+    """Take up an unfinished run of an earlier host."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class CloseDown:
+    """Stop: call off what is under way; the runs stay as their logs have them."""
+
+
+class _Reread(msgspec.Struct, frozen=True):
+    """The pause after a loss is over."""
+
+    lost: RunLost
+    pause_s: float
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """The log of a lost or recovered run was read."""
+
+    address: Address
+    loaded: Loaded
+    lost: RunLost | None
+    pause_s: float
+
+
+class Supervisor(PooledActor):
+    """One a runtime. `directory`: run id -> address of every run it has; others may read it at any time."""
+
+    urgent = (*PooledActor.urgent, CloseDown)
+
+    def __init__(self, around: Surroundings, directory: dict[str, Address]) -> None:
+        super().__init__(around.scheduler)
+        self.around = around
+        self.directory = directory
+        self.closing = False
+
+    def on_receive(self, message: Admit | Recover | RunOver | RunLost | _Reread | _Read | CloseDown) -> None:
+        """Handle one order or report."""
+        match message:
+            case Admit():
+                self.admit(message)
+            case RunOver():
+                self.directory.pop(message.address.run_id, None)
+            case RunLost():
+                self.lost(message)
+            case Recover():
+                self.directory[message.address.run_id] = message.address
+                self.read(message.address, None, 0.0)
+            case _Reread():
+                self.read(message.lost.address, message.lost, message.pause_s)
+            case _Read():
+                self.rebuild(message)
+            case CloseDown():
+                self.close_down()
+            case _:
+                assert_never(message)
+
+    def failed(self, error: BaseException, message: Any) -> None:
+        """A mistake of ours in one message must not leave the other runs without a supervisor: go on."""
+        log.critical("the supervisor failed on %s", type(message).__name__, exc_info=error)
+        self.actor_stopped.clear()
+        for part in (message, getattr(message, "lost", None)):
+            address = getattr(part, "address", None)
+            if isinstance(address, Address):
+                self.set_aside(address, part if isinstance(part, RunLost) else None, f"its supervision failed: {error}")
+
+    # -------------------------------------------------------------- new runs
+
+    def admit(self, order: Admit) -> None:
+        """Give a new run its actor."""
+        if self.closing:
+            order.asked.refuse(RuntimeClosed("the runtime is closing"))
+            return
+        self.directory[order.address.run_id] = order.address
+        order.address.tell(order.asked)
+        self.spawn(order.address, None)
+
+    def spawn(self, address: Address, loaded: Loaded | None) -> None:
+        """Start an actor at `address`; a method so that a simulation can start another kind."""
+        RunActor.spawn(self.around, address, None if loaded is None else loaded.checkpoint)
+
+    # -------------------------------------------------------------- lost runs
+
+    def lost(self, report: RunLost) -> None:
+        """A run's actor stopped: read its log again after a pause, or set it aside."""
+        address, error = report.address, report.error
+        key = answered_key(report.poison)
+        if key is not None:
+            address.running.pop(key, None)  # its answer is gone with the actor that choked on it
+        if isinstance(report.poison, Asked):
+            report.poison.refuse(RunQuarantined(address.run_id, f"the message made its actor fail: {error}"))
+        if self.closing or isinstance(error, (RequestRepeated, Deposed)):
+            self.let_go(address, report, RuntimeClosed("the runtime is closing") if self.closing else error)
+            return
+        log.warning("run %s lost its actor: %s", address.run_id, error, exc_info=None if report.poison is None else error)
+        now = self.scheduler.awake()
+        if not isinstance(error, (JournalUnavailable, Overloaded)):
+            address.losses = (*(at for at in address.losses if now - at < WITHIN_S), now)
+            if len(address.losses) > LOSSES:
+                self.set_aside(address, report, f"its actor failed {len(address.losses)} times, the last time: {error}")
+                return
+        self.pause(report, FIRST_PAUSE_S)
+
+    def pause(self, report: RunLost, seconds: float) -> None:
+        """Read the log after so many seconds."""
+        again = _Reread(report, min(seconds * 2, LAST_PAUSE_S))
+        self.scheduler.call_later(seconds, partial(_tell, self, again))
+
+    def read(self, address: Address, lost: RunLost | None, pause_s: float) -> None:
+        """Have the log read; the answer is a message."""
+        if self.closing:
+            self.let_go(address, lost, RuntimeClosed("the runtime is closing"))
+            return
+        versions = tuple(append.version for append in lost.appends) if lost is not None else ()
+        self.around.calls.load(
+            address.run_id, versions, lambda loaded: _tell(self, _Read(address, loaded, lost, pause_s))
+        )
+
+    def rebuild(self, read: _Read) -> None:
+        """Go on from what the log says: what was stored is acknowledged, what was not is said again."""
+        address, loaded, lost = read.address, read.loaded, read.lost
+        if self.closing:
+            self.let_go(address, lost, RuntimeClosed("the runtime is closing"))
+            return
+        error = loaded.error
+        never_stored = isinstance(error, UnknownRun) and lost is not None
+        if isinstance(error, (JournalUnavailable, JournalConflict, Overloaded)):
+            self.pause(lost or RunLost(address, error), max(read.pause_s, FIRST_PAUSE_S))
+            return
+        if error is not None and not never_stored:
+            self.set_aside(address, lost, str(error))
+            return
+        again = self.not_stored(lost, loaded)
+        end = None if loaded.checkpoint is None else ended(loaded.checkpoint.state)
+        if end is not None:
+            for running in address.running.values():
+                running.cancel()
+            address.running.clear()
+            for message in again:
+                if isinstance(message, Asked):
+                    message.refuse(end)
+            address.finish(end)
+            self.directory.pop(address.run_id, None)
+            return
+        if loaded.checkpoint is not None:
+            resume = ResumeRun(
+                epoch=self.around.journal.epoch,
+                reason="a new host took over" if lost is None else f"its actor was rebuilt: {lost.error}"[:200],
+                in_flight=frozenset(address.running),
+            )
+            address.prepend([resume, *again])
+            self.spawn(address, loaded)
+        elif any(isinstance(_plain(message), StartRun) for message in again):
+            address.prepend(again)
+            self.spawn(address, None)
+        else:
+            self.set_aside(address, lost, "it was never stored, and what started it is lost")
+
+    def not_stored(self, lost: RunLost | None, loaded: Loaded) -> list[Any]:
+        """Acknowledge the appends that are in the log, by their hash; return the messages of the others."""
+        again: list[Any] = []
+        for append in lost.appends if lost is not None else ():
+            if loaded.hashes.get(append.version) == append.stored[-1].event.hash:
+                for asked in append.asked:
+                    asked.accept(append.version)
+            else:
+                first, *others = append.asked or [None]
+                again.append(first if first is not None else append.message)
+                again += others
+        return again
+
+    # -------------------------------------------------------------- letting go
+
+    def set_aside(self, address: Address, lost: RunLost | None, why: str) -> None:
+        """Quarantine: the log is intact, nobody works on the run, and whoever waits is told."""
+        log.error("run %s is quarantined: %s", address.run_id, why)
+        self.let_go(address, lost, RunQuarantined(address.run_id, why))
+        if not isinstance(address.end, RunQuarantined):
+            return
+        self.directory[address.run_id] = address  # visible as quarantined until this host ends (P5)
+
+    def let_go(self, address: Address, lost: RunLost | None, error: BaseException) -> None:
+        """Call off what is under way for a run and tell everybody who waits."""
+        for running in list(address.running.values()):
+            running.cancel()
+        address.running.clear()
+        for append in lost.appends if lost is not None else ():
+            for asked in append.asked:
+                asked.refuse(error)
+        address.finish(error if isinstance(error, Exception) else RunQuarantined(address.run_id, repr(error)))
+        self.directory.pop(address.run_id, None)
+
+    def close_down(self) -> None:
+        """Stop everything; what is unfinished stays so in its log."""
+        self.closing = True
+        for address in list(self.directory.values()):
+            self.let_go(address, None, RuntimeClosed("the runtime was closed; a run in a stored journal resumes when it is opened again"))
+
+
+def _tell(supervisor: Supervisor, message: Any) -> None:
+    if not supervisor.actor_stopped.is_set():
+        supervisor.actor_ref.tell(message)
+
+
+def _plain(message: Any) -> Any:
+    return message.message if isinstance(message, Asked) else message
