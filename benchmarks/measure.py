@@ -1,6 +1,6 @@
 """What every benchmark here shares: the content of a step, medians, the options, one table and one JSON line.
 
-Nothing here asserts a time: a figure is printed beside its target and whether it was met; the exit code is 0 either way.
+Nothing here asserts a time: a figure is printed beside its target and whether it was met; the exit code stays 0.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _short(number: float | None) -> str:
 def report(title: str, figures: Sequence[Figure], given: Options) -> None:
     """Print the figures, as a table for people or as one JSON line."""
     if given.as_json:
-        rows = [{**asdict(figure), "met": figure.met, "target": figure.target} for figure in figures]
+        lines = [{**asdict(figure), "met": figure.met, "target": figure.target} for figure in figures]
         print(
             json.dumps(
                 {
@@ -159,14 +159,14 @@ def report(title: str, figures: Sequence[Figure], given: Options) -> None:
                     "rounds": given.rounds,
                     "quick": given.quick,
                     "conditions": conditions(),
-                    "figures": rows,
+                    "figures": lines,
                 }
             )
         )
         return
-    head = ("figure", "measured", "floor", "ratio", "target", "met")
+    head: tuple[str, ...] = ("figure", "measured", "floor", "ratio", "target", "met")
     met = {None: "", True: "yes", False: "NO"}
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (f.what, f"{_short(f.value)} {f.unit}", _short(f.floor), _short(f.ratio), f.target, met[f.met]) for f in figures
     ]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
