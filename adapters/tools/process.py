@@ -1,0 +1,131 @@
+"""Runs one call of a plain tool in a child process, so that it can be stopped whatever it does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import signal
+import socket
+import sys
+
+from ...ports import Tool, ToolContext
+from . import process_child
+from .process_child import FAILED, FRAME, MAX_ANSWER_BYTES, RESULT
+
+GRACE_S = 5.0
+"""Seconds to wait for the end of a killed process, and for the rest of an answer after its process ended."""
+
+_BOOTSTRAP = """
+import pickle, socket, sys
+line = socket.socket(fileno=int(sys.argv[1]))
+order = line.makefile("rb")
+sys.path[:], sys.argv[:] = pickle.load(order)
+from executus.adapters.tools.process_child import answer
+answer(line, order)
+"""
+
+
+class ToolProcessFailed(Exception):
+    """The tool's process gave no result: the tool raised there (the class then has the name of what it raised), or the
+    process ended first. The text is for the model.
+    """
+
+
+async def run_in_process(tool: Tool, arguments: str, context: ToolContext) -> str:
+    """Run `tool.call(arguments, context)` in a new process and return its result, cut to what a fact holds.
+
+    The child is a fresh interpreter: it imports the tool's module, and has no file or socket of this process except
+    standard error, where its standard output goes too. It leads its own session. When the call is over, cancelled, or
+    this process dies, it is killed with everything it started, except what left its process group.
+
+    Raises:
+        ToolProcessFailed: the tool raised, could not be loaded there, or its process ended without an answer.
+        TypeError, ValueError: the tool cannot be found or rebuilt by another process; says what was expected.
+        OSError: no process could be started.
+    """
+    process_child.refuse_nested()
+    order = _order(tool, arguments, context)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        process = await asyncio.create_subprocess_exec(
+            *(_python(), "-P", "-c", _BOOTSTRAP, str(theirs.fileno())),
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+        theirs.close()  # only the child holds it now, so that its end is our end of file
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            reader, writer = await asyncio.open_unix_connection(sock=ours.dup())
+            try:
+                writer.write(order)
+                answer = asyncio.ensure_future(_answer(reader))
+                try:
+                    await asyncio.wait({answer, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    if not answer.done():
+                        _kill_group(process.pid)  # what it left behind may hold the line open
+                        await asyncio.wait({answer}, timeout=GRACE_S)
+                    found = answer.result() if answer.done() else None
+                finally:
+                    answer.cancel()
+            finally:
+                writer.close()
+        finally:
+            _kill_group(process.pid)
+            # Its end is awaited so that no zombie stays; not for ever, as the kernel may hold it in a disk wait.
+            await asyncio.wait({ended}, timeout=GRACE_S)
+    if found is None:
+        raise ToolProcessFailed(_last_words(process.returncode))
+    kind, name, text = found
+    if kind == RESULT:
+        return text
+    # Told to the model by its name, like an exception of a tool in this process.
+    raise (type(name, (ToolProcessFailed,), {}) if kind == FAILED else ToolProcessFailed)(text)
+
+
+def _order(tool: Tool, arguments: str, context: ToolContext) -> bytes:
+    try:
+        call = pickle.dumps((tool, arguments, context))
+    except ValueError:
+        raise
+    except Exception as error:
+        raise TypeError(f"tool {tool.spec.name} cannot be sent to a child process: {error}") from error
+    return pickle.dumps((sys.path, sys.argv)) + pickle.dumps(call)
+
+
+def _python() -> str:
+    if not sys.executable:
+        raise ValueError("no Python interpreter is known (sys.executable is empty): a tool process cannot be started")
+    return sys.executable
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, str, str] | None:
+    try:
+        kind, name_size, size = FRAME.unpack(await reader.readexactly(FRAME.size))
+        if size > MAX_ANSWER_BYTES:
+            return FAILED, "OverflowError", f"the tool's process sent an answer of {size} bytes"
+        name = (await reader.readexactly(name_size)).decode("utf-8", "replace")
+        return kind, name, (await reader.readexactly(size)).decode("utf-8", "replace")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def _kill_group(leader: int) -> None:
+    # After the leader is reaped its number stays taken for as long as the group has members.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _last_words(code: int | None) -> str:
+    if code is None:
+        return "the tool's process gave no answer and could not be ended"
+    if code >= 0:
+        return f"the tool's process ended with exit code {code} and gave no answer"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
+    return f"the tool's process was killed by {name}{hint}, and gave no answer"
