@@ -25,14 +25,13 @@ class Address:
     `RunFinished`, or with the error that keeps it from coming.
     """
 
-    __slots__ = ("_backlog", "_finished", "_lock", "_mailbox", "agent", "end", "losses", "on_delta", "over", "run_id", "running")
+    __slots__ = ("_backlog", "_finished", "_lock", "_mailbox", "agent", "end", "losses", "on_delta", "run_id", "running")
 
     def __init__(self, run_id: str, agent: Agent, on_delta: Any = None) -> None:
         self.run_id = run_id
         self.agent = agent
         self.on_delta: Any = on_delta
         self.running: dict[str, Cancellable] = {}
-        self.over = False
         self.losses: tuple[float, ...] = ()
         self.end: RunFinished | Exception | None = None
         self._lock = threading.Lock()
@@ -58,11 +57,14 @@ class Address:
                 self._keep(message)
 
     def _keep(self, message: Any) -> None:
-        if self.over:
+        refuse = getattr(message, "refuse", None)
+        if self.end is not None:
+            if refuse is not None:
+                refuse(self.end)
             return
         if self._backlog is None:
             self._backlog = deque()
-        elif len(self._backlog) >= MAILBOX_LIMIT:
+        elif len(self._backlog) >= MAILBOX_LIMIT and refuse is not None:
             raise Overloaded(f"messages waiting for run {self.run_id}", MAILBOX_LIMIT, "the pace of the sender")
         self._backlog.append(message)
 
@@ -78,7 +80,7 @@ class Address:
         """The actor is gone; `left` are the messages it did not get to, kept before any later ones."""
         with self._lock:
             self._mailbox = None
-            if left and not self.over:
+            if left and self.end is None:
                 self._backlog = deque([*left, *(self._backlog or ())])
 
     def prepend(self, messages: list[Any]) -> None:
@@ -94,15 +96,14 @@ class Address:
             if self.end is not None:
                 return
             self.end = end
-            self.over = isinstance(end, RunFinished)
             waiting, self._finished = self._finished, None
             backlog, self._backlog = self._backlog, None
         for future in waiting or ():
             _resolve(future, end)
         for message in backlog or ():
-            fail = getattr(message, "refuse", None)
-            if fail is not None:
-                fail(end)
+            refuse = getattr(message, "refuse", None)
+            if refuse is not None:
+                refuse(end)
 
     def finished(self) -> Future[RunFinished]:
         """A future that resolves with the end of the run."""

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from .pooled import PooledActor
 
 MAILBOX_LIMIT = 10_000
-"""Messages that may wait in one mailbox; the sender of one more gets `Overloaded`."""
+"""Orders that may wait in one mailbox; the sender of one more gets `Overloaded`. What the runtime itself owes an actor
+(results, news of commits, timers) is bounded by what the actor asked for, and always taken."""
 
 
 class Mailbox:
     """pykka's `ActorInbox`, for actors that share threads.
 
-    Messages of one sender keep their order. Those the actor's class calls urgent overtake the others and are never
-    refused. At most one thread handles an actor's messages at a time. Queues exist only while they hold something:
+    Messages of one sender keep their order. Those the actor's class calls urgent overtake the others. At most one thread handles an actor's messages at a time. Queues exist only while they hold something:
     an idle actor costs a lock and four slots.
     """
 
@@ -50,23 +50,23 @@ class Mailbox:
         """Queue `envelope`; never blocks.
 
         Raises:
-            Overloaded: the mailbox is full and the message not urgent.
+            Overloaded: the message is one of the actor's `bounded` types and too many messages wait.
             ActorDeadError: the actor has stopped, and nobody waits for a reply to tell.
         """
         with self._lock:
             if not self._closed:
                 actor = self._actor
                 if actor is not None and isinstance(envelope.message, actor.urgent):
-                    if self._urgent is None:
-                        self._urgent = deque()
-                    self._urgent.append(envelope)
+                    queue = self._urgent
+                    if queue is None:
+                        queue = self._urgent = deque()
                 else:
                     queue = self._normal
                     if queue is None:
                         queue = self._normal = deque()
-                    elif len(queue) >= MAILBOX_LIMIT:
-                        raise Overloaded("messages waiting in one mailbox", MAILBOX_LIMIT, "the pace of the sender")
-                    queue.append(envelope)
+                if len(queue) >= MAILBOX_LIMIT and actor is not None and isinstance(envelope.message, actor.bounded):
+                    raise Overloaded("messages waiting in one mailbox", MAILBOX_LIMIT, "the pace of the sender")
+                queue.append(envelope)
                 if self._scheduled or actor is None:
                     return
                 self._scheduled = True

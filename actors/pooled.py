@@ -53,6 +53,8 @@ class PooledActor(pykka.Actor):
 
     urgent: ClassVar[tuple[type, ...]] = (_ActorStop,)
     """Types of message that overtake the others."""
+    bounded: ClassVar[tuple[type, ...]] = ()
+    """Types of message that are refused when too many wait."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class PooledActor(pykka.Actor):
         return actor
 
     @staticmethod
-    def _create_actor_inbox() -> Mailbox:  # type: ignore[override]  # pykka types it by its own protocol
+    def _create_actor_inbox() -> Mailbox:
         return Mailbox()
 
     @staticmethod

@@ -125,9 +125,9 @@ class Supervisor(PooledActor):
             return
         self.directory[order.address.run_id] = order.address
         order.address.tell(order.asked)
-        self.spawn(order.address, None)
+        self.hire(order.address, None)
 
-    def spawn(self, address: Address, loaded: Loaded | None) -> None:
+    def hire(self, address: Address, loaded: Loaded | None) -> None:
         """Start an actor at `address`; a method so that a simulation can start another kind."""
         RunActor.spawn(self.around, address, None if loaded is None else loaded.checkpoint)
 
@@ -201,10 +201,10 @@ class Supervisor(PooledActor):
                 in_flight=frozenset(address.running),
             )
             address.prepend([resume, *again])
-            self.spawn(address, loaded)
+            self.hire(address, loaded)
         elif any(isinstance(_plain(message), StartRun) for message in again):
             address.prepend(again)
-            self.spawn(address, None)
+            self.hire(address, None)
         else:
             self.set_aside(address, lost, "it was never stored, and what started it is lost")
 
@@ -216,9 +216,7 @@ class Supervisor(PooledActor):
                 for asked in append.asked:
                     asked.accept(append.version)
             else:
-                first, *others = append.asked or [None]
-                again.append(first if first is not None else append.message)
-                again += others
+                again += append.asked or [append.message]
         return again
 
     # -------------------------------------------------------------- letting go

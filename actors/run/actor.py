@@ -143,6 +143,7 @@ class RunActor(PooledActor):
     """One run. At most one message at a time, from its mailbox; see the module."""
 
     urgent = (*PooledActor.urgent, UrgentAsked, EndByDeadline)
+    bounded = (Asked,)
 
     def __init__(self, around: Surroundings, address: Address, checkpoint: Checkpoint | None = None) -> None:
         super().__init__(around.scheduler)
@@ -256,9 +257,9 @@ class RunActor(PooledActor):
             running.pop(key).cancel()
         for key, one in owed.items():
             if key not in running:
-                running[key] = self.start(one)
+                running[key] = self.begin(one)
 
-    def start(self, owed: Owed) -> Cancellable:
+    def begin(self, owed: Owed) -> Cancellable:
         """Have the world do what it owes."""
         around, address, agent = self.around, self.address, self.address.agent
         match owed:

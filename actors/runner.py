@@ -1,0 +1,379 @@
+"""`Calls` on the real world: one event loop for what is async, bounded threads for what blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, cast
+
+from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable
+from ..events import ToolCall
+from ..ports import Agent, Ids, Journal, Model, ModelRequest, Reply, Tool, ToolContext
+from ..projections import OpenCall
+from .calls import Loaded, find_tool, plan_call
+from .pooled import Cancellable, Scheduler
+from .run.intake import clean_reply
+from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown
+from .threads import ThreadPool
+
+log = logging.getLogger("executus.calls")
+
+LOADING_THREADS = 2
+
+
+class Call:
+    """One call under way: the first outcome is told, later ones are ignored."""
+
+    __slots__ = ("_reply", "_timer", "_under_way", "over")
+
+    def __init__(self, reply: Callable[[Any], None]) -> None:
+        self._reply: Callable[[Any], None] | None = reply
+        self._timer: Cancellable | None = None
+        self._under_way: Cancellable | None = None
+        self.over = False
+
+    def guard(self, timer: Cancellable) -> None:
+        """Keep `timer` until there is an outcome."""
+        self._timer = timer
+        if self.over:
+            timer.cancel()
+
+    def carry(self, under_way: Cancellable) -> None:
+        """What to call off when nobody wants the outcome any more."""
+        self._under_way = under_way
+        if self.over:
+            under_way.cancel()
+
+    def answer(self, message: Any) -> None:
+        """Tell the outcome, unless there was one already."""
+        reply, self._reply = self._reply, None
+        if reply is None:
+            return
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._under_way = None
+        reply(message)
+
+    def cancel(self) -> None:
+        """Nobody wants the outcome."""
+        self._reply = None
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.cancel()
+
+    def expire(self, message: Any) -> None:
+        """Time is up: that is the outcome, and what is under way is called off."""
+        under_way = self._under_way
+        self.answer(message)
+        if under_way is not None:
+            under_way.cancel()
+
+
+class TaskOnLoop:
+    """A coroutine on the runner's loop, seen from other threads."""
+
+    __slots__ = ("_coroutine", "_loop", "_task", "cancelled")
+
+    def __init__(self, loop: LoopThread, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._loop = loop
+        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
+        self._task: asyncio.Task[None] | None = None
+        self.cancelled = False
+
+    def begin(self) -> None:
+        """On the loop's thread: start it."""
+        coroutine, self._coroutine = self._coroutine, None
+        assert coroutine is not None
+        if self.cancelled:
+            coroutine.close()
+            return
+        self._task = self._loop.loop.create_task(coroutine)
+
+    def cancel(self) -> None:
+        """Cancel the task, from any thread."""
+        self.cancelled = True
+        self._loop.call(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+class LoopThread:
+    """An event loop on a daemon thread of its own. Calls from other threads share one wake-up of the loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._woken = False
+        self.thread = threading.Thread(target=self._run, name="executus-loop", daemon=True)
+        self.thread.start()
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Call `call` on the loop's thread, soon; nothing happens once the loop is closed."""
+        self._calls.append(call)
+        if not self._woken:
+            self._woken = True
+            try:
+                self.loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:  # closed
+                self._calls.clear()
+
+    def _drain(self) -> None:
+        self._woken = False
+        calls = self._calls
+        while calls:
+            call = calls.popleft()
+            try:
+                call()
+            except Exception:
+                log.exception("a call on the loop failed")
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.close()
+
+    def close(self, timeout: float) -> bool:
+        """Cancel every task, give them a moment to end, stop the loop; False if code on it does not let go."""
+        self.call(self._cancel_all)
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
+
+    def _cancel_all(self) -> None:
+        async def end() -> None:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=0.5)
+            await self.loop.shutdown_asyncgens()
+            self.loop.stop()
+
+        self._ending = self.loop.create_task(end())
+
+
+class CallRunner:
+    """`actors.calls.Calls` for a runtime. resolve: finds the model that a name means; may be slow (it imports)."""
+
+    def __init__(
+        self, journal: Journal, scheduler: Scheduler, ids: Ids, resolve: Callable[[str], Model], tool_threads: int
+    ) -> None:
+        self._journal = journal
+        self._scheduler = scheduler
+        self._ids = ids
+        self._resolve = resolve
+        self._models: dict[str, Model] = {}
+        self._loop = LoopThread()
+        self._threads = ThreadPool("tools", tool_threads)
+        self._loading = ThreadPool("loading", LOADING_THREADS)
+        self._closed = False
+
+    # -------------------------------------------------------------- models
+
+    def model(
+        self, agent: Agent, request: ModelRequest, reply: Callable[[AcceptReply | AcceptModelFailure], None]
+    ) -> Cancellable:
+        """Ask the agent's model."""
+        call = Call(reply)
+        if self._closed:
+            return call
+        if agent.model_timeout_s is not None:
+            why = f"no answer within {agent.model_timeout_s:g} s"
+            late = partial(self._failure, request, ModelUnavailable(why))
+            call.guard(self._scheduler.call_later(agent.model_timeout_s, lambda: call.expire(late())))
+        self._begin(call, self._ask(agent, request, call))
+        return call
+
+    def _begin(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = TaskOnLoop(self._loop, coroutine)
+        call.carry(task)
+        self._loop.call(task.begin)
+
+    async def _ask(self, agent: Agent, request: ModelRequest, call: Call) -> None:
+        began = self._scheduler.awake()
+        try:
+            model = agent.model
+            if isinstance(model, str):
+                model = self._models.get(model) or await self._found(model)
+            if inspect.iscoroutinefunction(model.reply):
+                reply = await model.reply(request)
+            else:
+                answer = await self._in_thread(partial(model.reply, request))
+                reply = await answer if inspect.isawaitable(answer) else answer
+            if not isinstance(reply, Reply):
+                raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
+            reply = _checked(reply, model)
+        except BaseException as error:  # also what would end the loop: SystemExit in a model is its failure
+            if isinstance(error, asyncio.CancelledError) and call.over:
+                raise
+            call.answer(self._failure(request, error))
+        else:
+            plans = tuple(plan_call(agent, part) for part in reply.parts if isinstance(part, ToolCall))
+            call.answer(
+                AcceptReply(
+                    step=request.step,
+                    attempt=request.attempt,
+                    reply=reply,
+                    plans=plans,
+                    took_ms=round((self._scheduler.awake() - began) * 1000),
+                )
+            )
+
+    async def _found(self, name: str) -> Model:
+        model = await self._in_thread(partial(self._resolve, name))
+        self._models[name] = model
+        return cast(Model, model)
+
+    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def settle(result: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            elif isinstance(error, (StopIteration, asyncio.CancelledError)) or not isinstance(error, Exception):
+                future.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+            else:
+                future.set_exception(error)
+
+        job = self._threads.submit(call, lambda result, error: self._loop.call(partial(settle, result, error)))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            job.cancel()
+            raise
+
+    def _failure(self, request: ModelRequest, error: BaseException) -> AcceptModelFailure:
+        passing = isinstance(error, (ModelUnavailable, OSError, TimeoutError))
+        if isinstance(error, (ModelUnavailable, ModelRefused, ExtraMissing)):
+            why = str(error)
+        else:
+            why = f"{type(error).__name__}: {error}"
+        return AcceptModelFailure(
+            step=request.step,
+            attempt=request.attempt,
+            error=why,
+            final=not passing,
+            retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable) else None,
+            jitter=self._ids.jitter(),
+        )
+
+    # -------------------------------------------------------------- tools
+
+    def tool(
+        self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptResult | AcceptUnknown], None]
+    ) -> Cancellable:
+        """Run the tool that `call` names."""
+        doing = Call(reply)
+        if self._closed:
+            return doing
+        tool = find_tool(agent, call.name)
+        if tool is None:  # a host that no longer has it took the run up
+            doing.answer(AcceptResult(call=call.call, text=f"the tool {call.name} no longer exists", is_error=True))
+            return doing
+        if tool.timeout_s is not None:
+            late = _late(call, tool)
+            doing.guard(self._scheduler.call_later(tool.timeout_s, lambda: doing.expire(late)))
+        began = self._scheduler.awake()
+        if tool.mode == "thread":
+            done = partial(self._tool_done, doing, call, began)
+            doing.carry(self._threads.submit(partial(tool.call, call.arguments, context), done))
+        else:
+            self._begin(doing, self._run_tool(tool, call, context, doing, began))
+        return doing
+
+    async def _run_tool(self, tool: Tool, call: OpenCall, context: ToolContext, doing: Call, began: float) -> None:
+        try:
+            result: Any = tool.call(call.arguments, context)
+            if inspect.isawaitable(result):
+                result = await result
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and doing.over:
+                raise
+            self._tool_done(doing, call, began, None, error)
+        else:
+            self._tool_done(doing, call, began, result, None)
+
+    def _tool_done(self, doing: Call, call: OpenCall, began: float, result: Any, error: BaseException | None) -> None:
+        if inspect.isawaitable(result):
+            _close(result)
+            error = TypeError(f"tool {call.name} returned an awaitable from a thread; declare it async")
+        text = result if isinstance(result, str) else str(result)
+        if error is not None:
+            text = f"{type(error).__name__}: {error}"
+        doing.answer(
+            AcceptResult(
+                call=call.call,
+                text=text,
+                is_error=error is not None,
+                took_ms=round((self._scheduler.awake() - began) * 1000),
+            )
+        )
+
+    # -------------------------------------------------------------- logs
+
+    def load(self, run_id: str, versions: tuple[int, ...], reply: Callable[[Loaded], None]) -> None:
+        """Read and fold a run's log on a thread of its own pool, which no hung tool can block."""
+
+        def read() -> Loaded:
+            checkpoint = self._journal.load(run_id)
+            hashes: dict[int, bytes] = {}
+            if versions:
+                tail = self._journal.read(run_id, after=min(versions) - 1)
+                hashes = {event.version: event.hash for event in tail if event.version in versions}
+            return Loaded(run_id=run_id, checkpoint=checkpoint, hashes=hashes)
+
+        def told(loaded: Any, error: BaseException | None) -> None:
+            if isinstance(loaded, Loaded):
+                reply(loaded)
+            else:
+                reply(Loaded(run_id=run_id, error=error if isinstance(error, Exception) else JournalUnavailable(repr(error))))
+
+        self._loading.submit(read, told)
+
+    # -------------------------------------------------------------- end
+
+    def owns(self, thread: threading.Thread) -> bool:
+        """Whether `thread` is the loop's: blocking it would stop every model and async tool."""
+        return thread is self._loop.thread
+
+    def close(self, timeout: float) -> bool:
+        """Call everything off; False if code on the loop does not let go in time."""
+        self._closed = True
+        self._threads.close()
+        self._loading.close()
+        return self._loop.close(timeout)
+
+
+def _late(call: OpenCall, tool: Tool) -> AcceptResult | AcceptUnknown:
+    gave_up = f"no result within {tool.timeout_s:g} s; it was given up"
+    if call.effect in ("pure", "idempotent"):
+        return AcceptResult(call=call.call, text=f"{call.name}: {gave_up}", is_error=True)
+    return AcceptUnknown(call=call.call, reason=f"{call.name}: {gave_up}, and whether it took effect is unknown")
+
+
+def _checked(reply: Reply, model: Model) -> Reply:
+    try:
+        return clean_reply(reply)
+    except Exception as error:
+        raise ModelRefused(f"model {model.name} returned a malformed Reply: {type(error).__name__}: {error}") from error
+
+
+def _close(awaitable: Awaitable[Any]) -> None:
+    close = getattr(awaitable, "close", None)
+    if close is not None:
+        close()

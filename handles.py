@@ -1,0 +1,242 @@
+"""What a host holds in its hands: a run, and the result of one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import msgspec
+
+from .actors.run.actor import Asked, UrgentAsked
+from .actors.run.messages import CancelRun, EndRun, LogError, LogNote, RunMessage, SendInput, SteerRun
+from .errors import RunQuarantined
+from .events import InputPart, Message, RunFinished, RunStats, Status, Text
+from .projections import Checkpoint, RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from .journal import Subscription
+    from .runtime import Runtime
+
+RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
+"""How a run stands. waiting: for a person's message. quarantined: set aside after repeated failures. suspended: its
+log is unfinished and no runtime has it at work."""
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run ended: with which status, by whom and why; `output` is the model's last text, partial if it was stopped."""
+
+    run_id: str
+    status: Status
+    output: str
+    error: str
+    by: str
+    reason: str
+    stats: RunStats
+
+    @classmethod
+    def of(cls, run_id: str, end: RunFinished) -> Result:
+        """The result that `end` records."""
+        stats = end.stats
+        return cls(
+            run_id=run_id,
+            status=stats.status,
+            output=stats.output,
+            error=stats.error,
+            by=end.by,
+            reason=end.reason,
+            stats=stats,
+        )
+
+
+def as_parts(what: str, value: str | Sequence[InputPart]) -> tuple[InputPart, ...]:
+    """Text, or text and images, as parts.
+
+    Raises:
+        TypeError, ValueError: with what was expected.
+    """
+    if isinstance(value, str):
+        return (Text(value),)
+    if isinstance(value, (bytes, Mapping)) or not isinstance(value, Sequence):
+        raise TypeError(f"{what}: expected a string or a sequence of Text and Image, got {value!r}")
+    return tuple(_part(what, part) for part in value)
+
+
+def _part(what: str, part: object) -> InputPart:
+    if isinstance(part, str):
+        return Text(part)
+    try:
+        return msgspec.convert(msgspec.to_builtins(part, builtin_types=(bytes,)), InputPart)  # type: ignore[call-overload,no-any-return]
+    except Exception as error:
+        raise TypeError(f"{what}: expected str, Text or Image parts, got {part!r} ({error})") from error
+
+
+class Run:
+    """A run of a runtime, live or finished. Thread-safe; every order returns when what it led to is durable.
+
+    Each order has an `_async` form for event loops. All raise `MessageRefused` when the run cannot take the order,
+    `RuntimeClosed` when the runtime closed first, and `TimeoutError` if it took longer than `timeout` seconds.
+    """
+
+    def __init__(self, runtime: Runtime, run_id: str) -> None:
+        self._runtime = runtime
+        self.id = run_id
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id}>"
+
+    # -------------------------------------------------------------- looking
+
+    @property
+    def status(self) -> RunStatus:
+        """How the run stands, from what is durable."""
+        address = self._runtime.address(self.id)
+        if address is not None and isinstance(address.end, RunFinished):
+            return address.end.status
+        if address is not None and isinstance(address.end, RunQuarantined):
+            return "quarantined"
+        state = self.state()
+        if state.status is not None:
+            return state.status
+        if address is None or address.end is not None:
+            return "suspended"
+        return "waiting" if state.phase == "waiting" else "running"
+
+    def checkpoint(self) -> Checkpoint:
+        """The fold of the run's durable facts: state, transcript and version."""
+        return self._runtime.journal.load(self.id)
+
+    def state(self) -> RunState:
+        """Where the run stands, folded from its durable facts."""
+        return self.checkpoint().state
+
+    def transcript(self) -> list[Message]:
+        """The conversation as the model has seen, or will next see it."""
+        return list(self.checkpoint().transcript.messages)
+
+    def events(self, after: int = 0) -> Subscription:
+        """The run's durable facts with version > `after`, live, for `for` and `async for`; ends after the run's end."""
+        return self._runtime.subscribe(self.id, after)
+
+    # -------------------------------------------------------------- the result
+
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for the end of the run.
+
+        Raises:
+            TimeoutError: it goes on after `timeout` seconds; nothing happened to it.
+            RunQuarantined, RuntimeClosed: it will not end in this runtime.
+        """
+        self._runtime.may_block("result")
+        return Result.of(self.id, _wait(self._runtime.finished(self.id), timeout, f"run {self.id} goes on"))
+
+    async def result_async(self, timeout: float | None = None) -> Result:
+        """`result` for event loops; cancelling it leaves the run alone."""
+        end = await _await(self._runtime.finished(self.id), timeout, f"run {self.id} goes on")
+        return Result.of(self.id, end)
+
+    def __await__(self) -> Generator[Any, None, Result]:
+        return self.result_async().__await__()
+
+    # -------------------------------------------------------------- orders
+
+    def steer(self, text: str, *, by: str = "", timeout: float | None = 60.0) -> None:
+        """Give advice that the model reads at its next step."""
+        self._order("steer", SteerRun(text=_text("steer", text), by=by), timeout)
+
+    async def steer_async(self, text: str, *, by: str = "", timeout: float | None = 60.0) -> None:
+        """`steer` for event loops."""
+        await self._order_async(SteerRun(text=_text("steer", text), by=by), timeout)
+
+    def send(self, message: str | Sequence[InputPart], *, by: str = "", timeout: float | None = 60.0) -> None:
+        """Give an interactive run the person's next message; while it is busy the message waits for the next step."""
+        self._order("send", SendInput(input=as_parts("send", message), by=by), timeout)
+
+    async def send_async(
+        self, message: str | Sequence[InputPart], *, by: str = "", timeout: float | None = 60.0
+    ) -> None:
+        """`send` for event loops."""
+        await self._order_async(SendInput(input=as_parts("send", message), by=by), timeout)
+
+    def end(self, message: str | Sequence[InputPart] = (), *, by: str = "", timeout: float | None = 60.0) -> None:
+        """End an interactive run that waits, with status "ok"; `message`: last words that nobody answers."""
+        self._order("end", EndRun(input=as_parts("end", message) if message else (), by=by), timeout)
+
+    async def end_async(
+        self, message: str | Sequence[InputPart] = (), *, by: str = "", timeout: float | None = 60.0
+    ) -> None:
+        """`end` for event loops."""
+        await self._order_async(EndRun(input=as_parts("end", message) if message else (), by=by), timeout)
+
+    def cancel(self, reason: str = "", *, by: str = "", timeout: float | None = 60.0) -> None:
+        """Stop the run with status "cancelled"; what it has said is kept. A run that is over stays as it is."""
+        if not self._over():
+            self._order("cancel", CancelRun(by=by, reason=reason), timeout, UrgentAsked)
+
+    async def cancel_async(self, reason: str = "", *, by: str = "", timeout: float | None = 60.0) -> None:
+        """`cancel` for event loops."""
+        if not self._over():
+            await self._order_async(CancelRun(by=by, reason=reason), timeout, UrgentAsked)
+
+    def note(self, type: str, payload: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0) -> None:
+        """Write an entry of the host's own into the log of a live run."""
+        self._order("note", LogNote(type=type, payload=dict(payload or {})), timeout)
+
+    async def note_async(
+        self, type: str, payload: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0
+    ) -> None:
+        """`note` for event loops."""
+        await self._order_async(LogNote(type=type, payload=dict(payload or {})), timeout)
+
+    def log_error(self, message: str, *, timeout: float | None = 60.0) -> None:
+        """Write an error of the host's own into the log of a live run."""
+        self._order("log_error", LogError(message=message), timeout)
+
+    async def log_error_async(self, message: str, *, timeout: float | None = 60.0) -> None:
+        """`log_error` for event loops."""
+        await self._order_async(LogError(message=message), timeout)
+
+    def _over(self) -> bool:
+        address = self._runtime.address(self.id)
+        if address is not None:
+            return isinstance(address.end, RunFinished)
+        return self.state().over
+
+    def _order(
+        self, call: str, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
+    ) -> None:
+        self._runtime.may_block(call)
+        _wait(self._runtime.tell(self.id, kind(message)), timeout, f"run {self.id} has not taken it yet")
+
+    async def _order_async(
+        self, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
+    ) -> None:
+        await _await(self._runtime.tell(self.id, kind(message)), timeout, f"run {self.id} has not taken it yet")
+
+
+def _text(call: str, text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{call}: expected a string, got {text!r}")
+    return text
+
+
+def _wait(future: Future[Any], timeout: float | None, what: str) -> Any:
+    try:
+        return future.result(timeout)
+    except TimeoutError:
+        if future.done():
+            raise
+        raise TimeoutError(f"{what} after {timeout:g} s") from None
+
+
+async def _await(future: Future[Any], timeout: float | None, what: str) -> Any:
+    waiting = asyncio.wrap_future(future)
+    try:
+        return await asyncio.wait_for(asyncio.shield(waiting), timeout)
+    except TimeoutError:
+        if waiting.done():
+            raise
+        raise TimeoutError(f"{what} after {timeout:g} s") from None

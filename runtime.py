@@ -1,0 +1,416 @@
+"""The runtime a host embeds: the only place where ports meet adapters. It decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from .actors.address import Address
+from .actors.dispatcher import Dispatcher
+from .actors.run.actor import Asked, Surroundings, request_key_of
+from .actors.run.intake import WORDS, clean_input
+from .actors.run.messages import StartRun
+from .actors.runner import CallRunner
+from .actors.supervisor import Admit, CloseDown, Recover, Supervisor
+from .adapters.system import SystemClock, SystemIds
+from .errors import (
+    ForkedProcess,
+    MessageRefused,
+    Overloaded,
+    RequestRepeated,
+    RuntimeClosed,
+    UnknownAgent,
+    UnknownRun,
+    WouldDeadlock,
+)
+from .events import AgentPrint, InputPart, Limits, RunFinished, RunInfo, RunStarted
+from .events.clean import clean_json, clean_text
+from .handles import Result, Run, as_parts
+from .journal import Router, Subscription, open_journal
+from .ports import Agent, Clock, Delta, Ids, Model, RunSummary
+from .projections import ended
+
+log = logging.getLogger("executus.runtime")
+
+AS_AGENT: Any = object()
+"""Default of a limit: the agent's own."""
+
+
+class Runtime:
+    """Runs agents, each run an actor on one event log.
+
+    path: the journal's file; without one everything stays in memory and is bounded (the last 1,000 finished runs are
+    kept). agents: what can be started by name. models: models by the names agents use; other names are
+    "provider:model". resume: take up the unfinished runs of these agents at opening. max_live_runs: runs at once.
+    tool_threads: threads for tools and models that block.
+
+    Thread-safe, for sync and async hosts, several in a process. Use it as a context manager, or `close` it.
+
+    Raises:
+        JournalInUse, JournalUnreadable, JournalTooNew: the file cannot be opened; nothing in it was changed.
+        TypeError, ValueError: a wrong argument, with what was expected.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        agents: Sequence[Agent] = (),
+        *,
+        models: Mapping[str, Model] | None = None,
+        resume: bool = True,
+        max_live_runs: int = 20_000,
+        tool_threads: int = 32,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self._agents = _by_name(agents)
+        self._given_models = _checked_models(models)
+        self._max_live_runs = _at_least_one("max_live_runs", max_live_runs)
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._ids: Ids = ids if ids is not None else SystemIds()
+        self._closed = False
+        self._closing = threading.Lock()
+        self._pid = os.getpid()
+        self.journal = open_journal(path)
+        self._router = Router(self.journal)
+        self._scheduler = Dispatcher(self._clock)
+        self._calls = CallRunner(
+            self.journal, self._scheduler, self._ids, self._model, _at_least_one("tool_threads", tool_threads)
+        )
+        self._directory: dict[str, Address] = {}
+        self._around = Surroundings(
+            self.journal, self._calls, self._scheduler, self._clock, self._ids, self._tell_supervisor
+        )
+        self._supervisor = Supervisor.spawn(self._around, self._directory)
+        if resume and path is not None:
+            self._recover()
+
+    # -------------------------------------------------------------- starting
+
+    def start(
+        self,
+        agent: str,
+        input: str | Sequence[InputPart],
+        *,
+        caller: str = "",
+        request_id: str = "",
+        name: str = "",
+        subject: str = "",
+        channel: str = "",
+        guild: str = "",
+        inputs: Mapping[str, Any] | None = None,
+        interactive: bool = False,
+        dry_run: bool = False,
+        max_steps: int | None = None,
+        timeout_s: float | None = AS_AGENT,
+        on_delta: Callable[[Delta], None] | None = None,
+        timeout: float | None = 60.0,
+    ) -> Run:
+        """Start a run; returns when its `RunStarted` is durable (P3).
+
+        agent: the name of an agent of this runtime. input: text, or `Text` and `Image` parts. caller: who asks;
+        request ids are theirs: the same `request_id` twice is the same run. interactive: after a reply without tool
+        calls the run waits for `Run.send` or `Run.end`. dry_run: tools are not executed. max_steps, timeout_s: instead
+        of the agent's. on_delta: shown pieces of replies while they are made, on the runtime's loop; never stored.
+        timeout: seconds to wait for the journal.
+
+        Raises:
+            UnknownAgent, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.
+            TypeError, ValueError: a wrong argument, with what was expected.
+        """
+        self.may_block("start")
+        options = dict(locals())
+        del options["self"], options["timeout"]
+        run_id, asked = self._admit(**options)
+        try:
+            asked.ack.result(timeout)
+        except RequestRepeated as repeated:
+            return Run(self, repeated.run_id)
+        except TimeoutError:
+            raise TimeoutError(f"run {run_id} was not admitted within {timeout:g} s; it may be, later") from None
+        return Run(self, run_id)
+
+    async def start_async(
+        self,
+        agent: str,
+        input: str | Sequence[InputPart],
+        *,
+        caller: str = "",
+        request_id: str = "",
+        name: str = "",
+        subject: str = "",
+        channel: str = "",
+        guild: str = "",
+        inputs: Mapping[str, Any] | None = None,
+        interactive: bool = False,
+        dry_run: bool = False,
+        max_steps: int | None = None,
+        timeout_s: float | None = AS_AGENT,
+        on_delta: Callable[[Delta], None] | None = None,
+        timeout: float | None = 60.0,
+    ) -> Run:
+        """`start` for event loops."""
+        options = dict(locals())
+        del options["self"], options["timeout"]
+        run_id, asked = self._admit(**options)
+        try:
+            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.ack)), timeout)
+        except RequestRepeated as repeated:
+            return Run(self, repeated.run_id)
+        except TimeoutError:
+            raise TimeoutError(f"run {run_id} was not admitted within {timeout:g} s; it may be, later") from None
+        return Run(self, run_id)
+
+    def _admit(
+        self,
+        agent: str,
+        input: str | Sequence[InputPart],
+        caller: str,
+        request_id: str,
+        name: str,
+        subject: str,
+        channel: str,
+        guild: str,
+        inputs: Mapping[str, Any] | None,
+        interactive: bool,
+        dry_run: bool,
+        max_steps: int | None,
+        timeout_s: float | None,
+        on_delta: Callable[[Delta], None] | None,
+    ) -> tuple[str, Asked]:
+        self._check_open()
+        found = self._agents.get(agent)
+        if found is None:
+            raise UnknownAgent(agent, tuple(self._agents))
+        if len(self._directory) >= self._max_live_runs:
+            raise Overloaded("live runs", self._max_live_runs, "Runtime(max_live_runs=…)")
+        words = {"caller": caller, "request_id": request_id, "name": name}
+        words |= {"subject": subject, "channel": channel, "guild": guild}
+        for label, value in words.items():
+            if not isinstance(value, str):
+                raise TypeError(f"start, {label}: expected a string, got {value!r}")
+            words[label] = clean_text(value, WORDS)
+        if "\n" in words["caller"]:
+            raise ValueError("start, caller: expected one line")
+        if timeout_s is AS_AGENT:
+            timeout_s = found.timeout_s
+        elif timeout_s is not None and not (isinstance(timeout_s, (int, float)) and timeout_s > 0):
+            raise ValueError(f"start, timeout_s: expected seconds > 0 or None, got {timeout_s!r}")
+        steps = found.max_steps if max_steps is None else _at_least_one("start, max_steps", max_steps)
+        parts = clean_input(as_parts("start, input", input))
+        run_id = self._ids.run_id()
+        info = RunInfo(
+            run_id=run_id,
+            name=words["name"] or found.name,
+            subject_id=words["subject"] or found.name,
+            caller_id=words["caller"],
+            channel_id=words["channel"],
+            guild_id=words["guild"],
+            model_tier=found.tier,
+            inputs=clean_json(dict(inputs or {})),
+            request_id=words["request_id"],
+            started_at_us=self._clock.wall_us(),
+            max_iterations=steps,
+        )
+        started = RunStarted(
+            info=info,
+            agent=_print_of(found),
+            limits=Limits(max_steps=steps, timeout_s=timeout_s, max_attempts=found.max_attempts),
+            input=parts,
+            interactive=interactive,
+            dry_run=dry_run,
+        )
+        asked = Asked(StartRun(started=started))
+        self._tell_supervisor(Admit(Address(run_id, found, on_delta), started, asked))
+        return run_id, asked
+
+    def _recover(self) -> None:
+        """Give the unfinished runs of known agents back to the supervisor; others stay suspended until a host has their agent."""
+        for row in self.journal.runs(unfinished=True):
+            first = self.journal.read(row.run_id, limit=1)
+            fact = first[0].fact if first else None
+            agent = self._agents.get(fact.agent.name) if isinstance(fact, RunStarted) else None
+            if agent is None:
+                log.info("run %s stays suspended: no agent of its name is given", row.run_id)
+                continue
+            self._directory[row.run_id] = address = Address(row.run_id, agent)
+            self._tell_supervisor(Recover(address))
+
+    # -------------------------------------------------------------- looking
+
+    def run(self, run_id: str) -> Run:
+        """A run of this journal, live or not.
+
+        Raises:
+            UnknownRun: there is none with this id.
+        """
+        self._check_open()
+        if run_id not in self._directory and self.journal.run(run_id) is None:
+            raise UnknownRun(run_id)
+        return Run(self, run_id)
+
+    def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
+        """The journal's runs in the order they started; `after` is the first position of the last one seen."""
+        self._check_open()
+        return self.journal.runs(unfinished=unfinished, after=after, limit=limit)
+
+    def events(self, after: int = 0) -> Subscription:
+        """All durable facts of all runs with position > `after`, live, for `for` and `async for`; ends at close."""
+        self._check_open()
+        return Subscription(self.journal, after=after, router=self._router)
+
+    @property
+    def live_runs(self) -> int:
+        """Runs this runtime has at work, or waiting."""
+        return len(self._directory)
+
+    # -------------------------------------------------------------- closing
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Stop within `timeout` + 1 seconds, whatever tools and models do (P12); True if everything let go.
+
+        Unfinished runs of a stored journal stay as they are and resume when it is opened again; whoever waits for one
+        gets `RuntimeClosed`. Calling it twice does nothing.
+        """
+        with self._closing:
+            if self._closed:
+                return True
+            self._closed = True
+        if os.getpid() != self._pid:
+            return True
+        until = time.monotonic() + timeout
+        stopped = self._supervisor.actor_ref.ask(CloseDown(), block=False)
+        try:
+            stopped.get(timeout=max(0.1, timeout / 2))
+        except Exception:
+            log.warning("the actors are busy; closing without them")
+        self._router.close()
+        let_go = self._calls.close(max(0.1, min(1.0, until - time.monotonic())))
+        let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
+        return self.journal.close(max(0.1, until - time.monotonic())) and let_go
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    # -------------------------------------------------------------- what handles need
+
+    def address(self, run_id: str) -> Address | None:
+        """Where a live run is reached."""
+        return self._directory.get(run_id)
+
+    def tell(self, run_id: str, asked: Asked) -> Future[int]:
+        """Give a live run an order; the future resolves when what it led to is durable."""
+        self._check_open()
+        address = self._directory.get(run_id)
+        if address is None:
+            asked.refuse(MessageRefused(run_id, type(asked.message).__name__, self._why_not_live(run_id)))
+        else:
+            address.tell(asked)
+        return asked.ack
+
+    def finished(self, run_id: str) -> Future[RunFinished]:
+        """Resolves with the run's end."""
+        address = self._directory.get(run_id)
+        if address is not None:
+            return address.finished()
+        future: Future[RunFinished] = Future()
+        end = ended(self.journal.load(run_id).state)
+        if end is not None:
+            future.set_result(end)
+        else:
+            self._check_open()
+            future.set_exception(MessageRefused(run_id, "result", self._why_not_live(run_id)))
+        return future
+
+    def subscribe(self, run_id: str, after: int) -> Subscription:
+        """The run's events."""
+        self._check_open()
+        return Subscription(self.journal, run_id=run_id, after=after, router=self._router)
+
+    def may_block(self, call: str) -> None:
+        """Refuse to block a thread of the runtime's own.
+
+        Raises:
+            WouldDeadlock, RuntimeClosed, ForkedProcess.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedProcess("this runtime")
+        here = threading.current_thread()
+        if self._calls.owns(here) or self._scheduler.owns(here):
+            raise WouldDeadlock(call)
+
+    def _why_not_live(self, run_id: str) -> str:
+        state = self.journal.load(run_id).state
+        return f"it is over, with status {state.status}" if state.over else "no agent of its name is in this runtime"
+
+    def _check_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedProcess("this runtime")
+        if self._closed:
+            raise RuntimeClosed("this runtime is closed; open a new one")
+
+    def _tell_supervisor(self, message: Any) -> None:
+        self._supervisor.actor_ref.tell(message)
+
+    def _model(self, name: str) -> Model:
+        given = self._given_models.get(name)
+        if given is not None:
+            return given
+        from .adapters.models.providers import resolve_model  # imports a provider's library: seconds, and only if used
+
+        return resolve_model(name)
+
+
+def _print_of(agent: Agent) -> AgentPrint:
+    return AgentPrint(
+        name=clean_text(agent.name, WORDS),
+        model=clean_text(agent.model_name, WORDS),
+        instructions=clean_text(agent.instructions),
+        tools=tuple(tool.spec.name for tool in agent.tools),
+        fingerprint=agent.fingerprint,
+    )
+
+
+def _by_name(agents: Sequence[Agent]) -> dict[str, Agent]:
+    found: dict[str, Agent] = {}
+    for agent in agents:
+        if not isinstance(agent, Agent):
+            raise TypeError(f"Runtime, agents: expected Agent objects, got {agent!r}")
+        if agent.name in found:
+            raise ValueError(f"Runtime, agents: two agents are named {agent.name!r}")
+        found[agent.name] = agent
+    return found
+
+
+def _checked_models(models: Mapping[str, Model] | None) -> dict[str, Model]:
+    for name, model in (models or {}).items():
+        if not isinstance(model, Model):
+            raise TypeError(f"Runtime, models[{name!r}]: expected a Model (with name and reply), got {model!r}")
+    return dict(models or {})
+
+
+def _at_least_one(label: str, number: int) -> int:
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"{label}: expected a whole number ≥ 1, got {number!r}")
+    return number
+
+
+__all__ = ["Result", "Run", "Runtime"]
