@@ -64,14 +64,13 @@ def large(characters: int) -> str:
 
 @tool(mode="process")
 def hang(where: Path) -> str:
-    """Start a grandchild that outlives it, say so in `where`, and never return; deaf to polite signals."""
+    """Start a grandchild that outlives it, say so in the pipe `where`, and never return; deaf to polite signals."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     grandchild = os.fork()
     if not grandchild:
         while True:
             time.sleep(60)
-    where.write_text(f"{os.getpid()} {grandchild}")
-    os.rename(where, where.with_suffix(".ready"))
+    where.write_text(f"{os.getpid()} {grandchild}\n")
     while True:
         time.sleep(60)
 
@@ -93,9 +92,9 @@ def orphan(where: Path, code: int = -1) -> str:
 def open_files() -> list[str]:
     """What this process has open beside its standard streams and its line to the host."""
     found = []
-    for number in os.listdir("/proc/self/fd"):
+    for number in Path("/proc/self/fd").iterdir():
         try:
-            found.append(f"{number} {os.readlink(f'/proc/self/fd/{number}')}")
+            found.append(f"{number.name} {number.readlink()}")
         except OSError:
             continue  # the listing itself
     return found
