@@ -268,7 +268,8 @@ def _default(value: Any) -> Any:
         msgspec.to_builtins(value, str_keys=True)
         return value
     except TypeError:  # mutable, so each call gets its own; or without a JSON form, so the schema leaves it out
-        return msgspec.field(default_factory=lambda: copy.deepcopy(value))
+        kept = copy.deepcopy(value)
+        return msgspec.field(default_factory=lambda: copy.deepcopy(kept))
 
 
 def _schema(arguments: type[msgspec.Struct], where: str) -> dict[str, Any]:
@@ -293,6 +294,6 @@ def _text_schema(kind: type) -> dict[str, Any]:
 
 
 def _from_text(kind: type, value: Any) -> Any:
-    if issubclass(kind, PurePath) and isinstance(value, str):
-        return kind(value)
-    raise NotImplementedError(f"a model cannot make a {kind.__name__}")
+    if not issubclass(kind, PurePath) or not isinstance(value, str):
+        raise TypeError(f"Expected a {kind.__name__} as text")  # msgspec adds where
+    return kind(value)
