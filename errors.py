@@ -6,6 +6,7 @@ The world failing (a model, a tool) is a fact in the log, not one of these; a wr
 
 from __future__ import annotations
 
+
 class ExecutusError(Exception):
     """The base of every error below: catch it at the edge of your host."""
 
@@ -72,7 +73,9 @@ class JournalInUse(JournalError):
     """Another live host owns this journal: close that host, or open another file."""
 
     def __init__(self, path: str, owner: str) -> None:
-        super().__init__(f"{path} is in use by {owner}; close that host, or use another file (reading is always possible)")
+        super().__init__(
+            f"{path} is in use by {owner}; close that host, or use another file (reading is always possible)"
+        )
         self.path, self.owner = path, owner
 
 
@@ -105,6 +108,14 @@ class JournalConflict(JournalError):
         self.run_id, self.expected, self.found = run_id, expected, found
 
 
+class RunIsOver(JournalConflict):
+    """The run has ended: only notes may follow. Read again; there is nothing left to decide."""
+
+    def __init__(self, run_id: str, version: int, tag: str) -> None:
+        JournalError.__init__(self, f"run {run_id} ended by version {version}: {tag} may not follow")
+        self.run_id, self.expected, self.found, self.tag = run_id, version, version, tag
+
+
 class Deposed(JournalError):
     """Another host took this journal over (a higher owner epoch): this one may not append any more."""
 
@@ -133,7 +144,9 @@ class UnknownFact(JournalError):
     """The log holds a fact of a newer version: it is kept, and the run is read-only until you upgrade."""
 
     def __init__(self, run_id: str, version: int, tag: str) -> None:
-        super().__init__(f"run {run_id}, version {version}: fact {tag!r} is from a newer executus; upgrade to continue it")
+        super().__init__(
+            f"run {run_id}, version {version}: fact {tag!r} is from a newer executus; upgrade to continue it"
+        )
         self.run_id, self.version, self.tag = run_id, version, tag
 
 

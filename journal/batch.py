@@ -1,0 +1,175 @@
+"""One transaction: the appends of many runs are checked and stored together; one that is refused hurts no other."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from msgspec.structs import force_setattr
+
+from ..errors import Deposed, JournalError, JournalUnavailable, RequestRepeated
+from ..events.codec import run_id_bytes
+from ..ports import Append
+from .layout import EVENTS_TABLE
+from .rules import Head, advance_head, refusal
+
+_STANDING = "SELECT epoch, (SELECT seq FROM sqlite_sequence WHERE name = ?) FROM owner"
+_HEAD = "SELECT version, over, hash, first_position, position FROM runs WHERE run_id = ?"
+_REQUEST = "SELECT run_id FROM runs WHERE request_key = ?"
+_INSERT_EVENT = f"INSERT INTO {EVENTS_TABLE} VALUES (?, ?, ?, ?, ?)"
+_INSERT_BLOB = "INSERT OR IGNORE INTO blobs VALUES (?, ?)"
+_INSERT_RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_RUN = "UPDATE runs SET version = ?, position = ?, over = ?, hash = ? WHERE run_id = ?"
+
+Outcome: TypeAlias = JournalError | None
+
+
+class NotStored(Exception):
+    """The transaction was rolled back before its commit: nothing of it is stored, and its connection is sound.
+
+    mine: whether the cause lies in what was to be stored, so that each append may be tried by itself.
+    """
+
+    def __init__(self, cause: Exception, mine: bool) -> None:
+        super().__init__(str(cause))
+        self.cause, self.mine = cause, mine
+
+
+class _Growing:
+    """A run in this transaction: its head, and whether its row exists already."""
+
+    __slots__ = ("head", "key", "known", "request_key")
+
+    def __init__(self, key: bytes, head: Head, known: bool) -> None:
+        self.key, self.head, self.known = key, head, known
+        self.request_key: str | None = None
+
+
+def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append]) -> list[Outcome]:
+    """Store `appends` durably in one transaction; return for each None, or why it was refused.
+
+    Raises:
+        Deposed: another host took over; nothing was stored.
+        NotStored: nothing was stored.
+        sqlite3.Error: the commit failed; it is unknown what was stored, and the connection must be dropped.
+    """
+    execute = connection.execute
+    execute("BEGIN IMMEDIATE")
+    try:
+        outcomes, position = _fill(connection, epoch, appends)
+    except Exception as error:
+        execute("ROLLBACK")
+        if isinstance(error, Deposed):
+            raise
+        raise NotStored(error, _is_content(error)) from error
+    execute("COMMIT")
+    for append, outcome in zip(appends, outcomes, strict=True):
+        if outcome is None:
+            for stored in append.stored:
+                position += 1
+                force_setattr(stored.event, "position", position)
+    return outcomes
+
+
+def _fill(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append]) -> tuple[list[Outcome], int]:
+    execute = connection.execute
+    found, last = execute(_STANDING, (EVENTS_TABLE,)).fetchone()
+    if found != epoch:
+        raise Deposed(epoch, found)
+    before = position = last or 0
+    growing: dict[str, _Growing] = {}
+    requests: dict[str, str] = {}
+    rows: list[tuple[int, bytes, int, str, bytes]] = []
+    blobs: list[tuple[bytes, bytes]] = []
+    outcomes: list[Outcome] = []
+    for append in appends:
+        try:
+            one = growing.get(append.run_id)
+            if one is None:
+                one = growing[append.run_id] = _look_up(connection, append.run_id)
+            outcome = _repeated(connection, append, requests) or refusal(append, one.head)
+            if outcome is None and append.stored:
+                key = one.key
+                new = [
+                    (number, key, stored.event.version, stored.event.tag, stored.state)
+                    for number, stored in enumerate(append.stored, position + 1)
+                ]
+                for stored in append.stored:
+                    if stored.blob is not None:
+                        blobs.append(stored.blob)
+                position += len(new)
+                advance_head(one.head, append, position)
+                rows += new
+                if append.request_key and append.expected == 0:
+                    requests[append.request_key] = append.run_id
+                    one.request_key = append.request_key
+        except sqlite3.Error:
+            raise
+        except Exception as error:  # something that is no append: it fails alone
+            outcome = JournalUnavailable(f"this append cannot be stored: {error!r}")
+        outcomes.append(outcome)
+    connection.executemany(_INSERT_EVENT, rows)
+    if blobs:
+        connection.executemany(_INSERT_BLOB, blobs)
+    _write_heads(connection, growing, before)
+    return outcomes, before
+
+
+def _look_up(connection: sqlite3.Connection, run_id: str) -> _Growing:
+    key = run_id_bytes(run_id)
+    found: Any = connection.execute(_HEAD, (key,)).fetchone()
+    if found is None:
+        return _Growing(key, Head(), False)
+    return _Growing(key, Head(found[0], bool(found[1]), found[2], found[3], found[4]), True)
+
+
+def _repeated(connection: sqlite3.Connection, append: Append, requests: dict[str, str]) -> RequestRepeated | None:
+    if append.expected or not append.request_key:
+        return None
+    run_id = requests.get(append.request_key)
+    if run_id is None:
+        found = connection.execute(_REQUEST, (append.request_key,)).fetchone()
+        if found is None:
+            return None
+        run_id = str(UUID(bytes=found[0]))
+    return RequestRepeated(append.request_key, run_id)
+
+
+def _write_heads(connection: sqlite3.Connection, growing: dict[str, _Growing], before: int) -> None:
+    new: list[tuple[Any, ...]] = []
+    changed: list[tuple[Any, ...]] = []
+    for one in growing.values():
+        head = one.head
+        if head.position <= before:
+            continue  # refused
+        if one.known:
+            changed.append((head.version, head.position, head.over, head.hash, one.key))
+        else:
+            new.append(
+                (one.key, head.version, head.first_position, head.position, head.over, head.hash, one.request_key)
+            )
+    if new:
+        connection.executemany(_INSERT_RUN, new)
+    if changed:
+        connection.executemany(_UPDATE_RUN, changed)
+
+
+_CONTENT_CODES = frozenset(
+    {
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_MISUSE,
+    }
+)
+
+
+def _is_content(error: Exception) -> bool:
+    """Whether what was to be stored is at fault, rather than the disk."""
+    if not isinstance(error, sqlite3.Error):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)  # missing when Python itself could not bind a value
+    return code is None or code & 0xFF in _CONTENT_CODES

@@ -1,0 +1,265 @@
+"""The journal in an SQLite file: one host writes, durable before acknowledged; its threads read beside the writer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..errors import ForkedProcess, JournalError, JournalUnreadable
+from ..ports import Append, Follower
+from ..projections import Checkpoint
+from . import files, forks
+from .checkpoints import BUSY_MS, WAL_BYTES
+from .followers import Followers
+from .layout import APPLICATION_ID, EVENTS_TABLE, LAYOUT, PAGE_BYTES, TABLES, check_sqlite
+from .reading import LogReader
+from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
+from .snapshots import WORTH_IT, Snapshot
+from .writer import Writer
+
+log = logging.getLogger("executus.journal")
+
+
+def open_for_writing(path: str) -> sqlite3.Connection:
+    """The write connection: every commit is on the disk when it returns (P1), and nothing checkpoints behind our back.
+
+    Raises:
+        sqlite3.Error: it cannot be opened, or not in this mode.
+    """
+    connection = sqlite3.connect(
+        Path(path).as_uri() + "?mode=rw",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_MS / 1000,
+    )
+    try:
+        execute = connection.execute
+        execute("PRAGMA trusted_schema = OFF")
+        execute("PRAGMA cell_size_check = ON")
+        execute("PRAGMA wal_autocheckpoint = 0")
+        execute("PRAGMA synchronous = FULL")
+        execute("PRAGMA fullfsync = ON")  # macOS: through the drive's own cache
+        execute("PRAGMA checkpoint_fullfsync = ON")
+        execute("PRAGMA cache_size = -16384")
+        mode = execute("PRAGMA journal_mode").fetchone()[0]
+        if mode != "wal":
+            mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal" or execute("PRAGMA synchronous").fetchone()[0] != 2:
+            raise sqlite3.OperationalError(f"write-ahead logging could not be switched on, it stays at {mode!r}")
+        execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def open_for_reading(path: str) -> sqlite3.Connection:
+    """A connection that can neither write nor checkpoint."""
+    connection = sqlite3.connect(
+        Path(path).as_uri() + "?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_MS / 1000,
+    )
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA query_only = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def create_file(path: str) -> None:
+    """Put an empty journal at `path`: built beside it, then renamed, so that a crash leaves all of it or nothing.
+
+    Raises:
+        OSError, sqlite3.Error: it could not be built.
+    """
+    new = path + ".new"
+    with suppress(FileNotFoundError):
+        Path(new).unlink()
+    files.create_private(new)
+    connection = sqlite3.connect(new, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {LAYOUT}")
+        connection.execute("BEGIN IMMEDIATE")
+        for statement in create_statements():
+            connection.execute(statement)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+    Path(new).rename(path)
+    files.sync_directory(str(Path(path).parent))
+
+
+class SqliteJournal(LogReader):
+    """A `Journal` in the file `path`, of which this process is the one host until `close`.
+
+    max_queued: appends that may wait for the disk. Missing directories are created for their owner alone, and so are
+    the files. After a failed commit the connection is reopened by the next append.
+
+    Raises:
+        JournalInUse: another host, or this process, has it open.
+        JournalTooNew, JournalUnreadable: it is no journal of ours; nothing was changed.
+        JournalError: the linked SQLite is too old.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, max_queued: int = 100_000) -> None:
+        check_sqlite()
+        self.path = files.resolve(path)
+        self._closed = self._forked = False
+        self._lock = files.HostLock(self.path)
+        self._guard = -1
+        try:
+            self._own()
+            connection = self._take_over()
+        except BaseException:
+            self._let_go()
+            raise
+        self._followers = Followers()
+        self._connections = ReadConnections(self.path, lambda: open_for_reading(self.path))
+        super().__init__(self._connections.query)
+        self.recorder = EventsRecorder(ReadStore(self._connections), EVENTS_TABLE)
+        self._writer = Writer(
+            lambda: open_for_writing(self.path),
+            lambda: files.FileWatch(self.path),
+            self._writer_ended,
+            connection=connection,
+            epoch=self._epoch,
+            page_bytes=PAGE_BYTES,
+            followers=self._followers,
+            max_queued=max_queued,
+        )
+        forks.register(self)
+
+    # -------------------------------------------------------------- opening
+
+    def _own(self) -> None:
+        """Take the host lock and the guard, creating the file if there is none. What is not ours stays as it is."""
+        self._lock.take(create=False)
+        exists = Path(self.path).exists()
+        if exists:
+            self._guard, empty = files.read_header(self.path, os.O_RDWR)
+        try:
+            if not exists:
+                files.make_directory(self.path)
+            self._lock.take(create=True)
+            if not exists or empty:
+                files.keep(self._guard) if exists else None
+                create_file(self.path)
+                self._guard, _ = files.read_header(self.path, os.O_RDWR)
+        except (OSError, sqlite3.Error) as error:
+            raise JournalUnreadable(self.path, f"it cannot be created: {error}") from error
+        files.hold_shared_range(self._guard, self.path)
+
+    def _take_over(self) -> sqlite3.Connection:
+        """Open the write connection and begin a new epoch."""
+        connection = None
+        try:
+            connection = open_for_writing(self.path)
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if missing := TABLES - tables:
+                raise JournalUnreadable(self.path, f"it is damaged: no table {', '.join(sorted(missing))}")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(
+                "UPDATE owner SET epoch = epoch + 1, pid = ?, since_us = ?", (os.getpid(), time.time_ns() // 1000)
+            )
+            connection.execute("COMMIT")
+            self._epoch = int(connection.execute("SELECT epoch FROM owner").fetchone()[0])
+            connection.execute(f"SELECT max(rowid) FROM {EVENTS_TABLE}").fetchone()
+            return connection
+        except (sqlite3.Error, TypeError) as error:
+            if connection is not None:
+                connection.close()
+            raise JournalUnreadable(self.path, _why(error)) from error
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+
+    # -------------------------------------------------------------- the journal
+
+    @property
+    def epoch(self) -> int:
+        """See `ports.Journal.epoch`."""
+        return self._epoch
+
+    def _rows(self, sql: str, *parameters: Any) -> list[Any]:
+        self._check_process()
+        return super()._rows(sql, *parameters)
+
+    def _check_process(self) -> None:
+        if self._forked:
+            raise ForkedProcess("this journal")
+
+    def append(self, append: Append) -> None:
+        """See `ports.Journal.append`."""
+        if self._forked:
+            raise ForkedProcess("this journal")
+        self._writer.put(append)
+
+    def load(self, run_id: str) -> Checkpoint:
+        """See `ports.Journal.load`. A fold of more than 2,000 events leaves a snapshot for the next time."""
+        self._check_process()
+        start = self._snapshot(run_id)
+        begin = start.checkpoint if start is not None else Checkpoint()
+        checkpoint = self._load_from(run_id, begin)
+        if checkpoint.version - begin.version > WORTH_IT and not checkpoint.state.read_only:
+            self._writer.put_snapshot(Snapshot(run_id, checkpoint))
+        return checkpoint
+
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        """See `ports.Journal.follow`."""
+        self._check_process()
+        return self._followers.join(follower)
+
+    # -------------------------------------------------------------- closing
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """See `ports.Journal.close`. May be repeated, from any thread; on the journal's own it only begins."""
+        self._check_process()
+        self._writer.end()
+        if self._writer.is_current_thread():
+            return False
+        return self._writer.finished.wait(timeout)
+
+    def _writer_ended(self) -> None:
+        """On the writer's thread, after the last commit: readers, then the guard, then the lock."""
+        self._followers.end()
+        self._connections.close(then=self._let_go)
+
+    def _let_go(self) -> None:
+        if self._guard >= 0:
+            os.close(self._guard)  # after the last SQLite connection: this drops its locks
+            self._guard = -1
+        self._lock.release()
+        forks.unregister(self)
+
+    def left_behind(self) -> list[object]:
+        """In a forked child: this journal is the parent's. Its lock must not live on in the child."""
+        self._forked = True
+        self._lock.abandon()
+        guard, self._guard = self._guard, -1
+        if guard >= 0:
+            os.close(guard)
+        return [*self._writer.everything(), *self._connections.everything()]
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return "another program holds it locked"
+    if isinstance(error, sqlite3.OperationalError):
+        return str(error)
+    return f"it is damaged: {error}"
+
+
+__all__ = ["JournalError", "SqliteJournal", "create_file", "open_for_reading", "open_for_writing"]

@@ -1,0 +1,249 @@
+"""The one writer: a thread with one connection that stores everybody's appends, as many as wait in one transaction."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from ..errors import Deposed, JournalError, JournalUnavailable, Overloaded
+from ..ports import Append
+from .batch import NotStored, Outcome, store
+from .checkpoints import WalKeeper
+from .files import FileWatch
+from .followers import Followers, acknowledge
+from .snapshots import Snapshot, snapshot_row
+
+log = logging.getLogger("executus.journal")
+
+BATCH_APPENDS = 2000
+BATCH_BYTES = 8 << 20
+"""A transaction takes no more than this, so that its commit stays short."""
+
+IDLE_S = 1.0
+"""Seconds without work after which the write-ahead log is emptied."""
+
+WAITING_SNAPSHOTS = 8
+
+
+class Writer:
+    """Stores appends in the order they come. Thread-safe.
+
+    connect: opens the write connection. watch: looks at the files, after the connection has written once. ended:
+    called at the end, on the writer's thread, after its connection is closed.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        watch: Callable[[], FileWatch],
+        ended: Callable[[], None],
+        *,
+        connection: sqlite3.Connection,
+        epoch: int,
+        page_bytes: int,
+        followers: Followers,
+        max_queued: int,
+    ) -> None:
+        self._connect = connect
+        self._make_watch = watch
+        self._ended = ended
+        self._connection: sqlite3.Connection | None = connection
+        self._watch = watch()
+        self._epoch = epoch
+        self._followers = followers
+        self._max_queued = max_queued
+        self._wal = WalKeeper(page_bytes)
+        self._wake = threading.Condition(threading.Lock())
+        self._queue: deque[Append] = deque()
+        self._snapshots: deque[Snapshot] = deque(maxlen=WAITING_SNAPSHOTS)
+        self._idle = False
+        self._closing = False
+        self._broken: JournalError | None = None
+        self.finished = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="executus-journal", daemon=True)
+        self._thread.start()
+
+    # -------------------------------------------------------------- from any thread
+
+    def put(self, append: Append) -> None:
+        """Queue an append; see `ports.Journal.append` for what it raises."""
+        with self._wake:
+            if self._closing:
+                raise JournalUnavailable("the journal is closed")
+            if len(self._queue) >= self._max_queued:
+                raise Overloaded("appends waiting for the disk", self._max_queued, "max_queued of open_journal")
+            self._queue.append(append)
+            if self._idle:
+                self._idle = False
+                self._wake.notify()
+
+    def put_snapshot(self, snapshot: Snapshot) -> None:
+        """Store a snapshot when there is nothing better to do; of too many, the oldest are dropped."""
+        with self._wake:
+            if not self._closing:
+                self._snapshots.append(snapshot)
+                self._idle = False
+                self._wake.notify()
+
+    def end(self) -> None:
+        """Take no more; store what is queued, then close. `finished` is set when that is done."""
+        with self._wake:
+            self._closing = True
+            self._idle = False
+            self._wake.notify()
+
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs on the writer's own thread."""
+        return threading.current_thread() is self._thread
+
+    def everything(self) -> list[object]:
+        """What must not be destroyed in a forked child."""
+        return [self._connection, self._thread]
+
+    # -------------------------------------------------------------- on the writer's thread
+
+    def _work(self) -> None:
+        try:
+            while (batch := self._next()) is not None:
+                if batch:
+                    self._settle(batch, self._store(batch))
+                self._tidy(idle=not batch)
+        finally:
+            self._close()
+
+    def _next(self) -> list[Append] | None:
+        """The next appends, as many as wait and fit one transaction; [] for time to tidy; None at the end."""
+        with self._wake:
+            queue = self._queue
+            if not queue and not self._closing and not self._snapshots:
+                self._idle = True
+                while self._idle:
+                    if not self._wake.wait(IDLE_S if self._wal.dirty else None):
+                        self._idle = False
+            if not queue:
+                return None if self._closing else []
+            batch: list[Append] = []
+            size = 0
+            while queue and len(batch) < BATCH_APPENDS and size < BATCH_BYTES:
+                append = queue.popleft()
+                for stored in append.stored:
+                    size += len(stored.state)
+                    if stored.blob is not None:
+                        size += len(stored.blob[1])
+                batch.append(append)
+            self._batch_bytes = size
+            return batch
+
+    def _store(self, batch: list[Append]) -> list[Outcome]:
+        """Store `batch`; every append gets an answer, whatever happens."""
+        if self._broken is not None:
+            return [self._broken] * len(batch)
+        try:
+            outcomes = self._transaction(batch)
+        except Deposed as error:
+            self._stop(error)
+            return [error] * len(batch)
+        except NotStored as error:
+            if error.mine and len(batch) > 1:  # one of them is poison: find it without failing the others
+                return [outcome for append in batch for outcome in self._store([append])]
+            if error.mine:
+                return [JournalUnavailable(f"this append cannot be stored: {error.cause!r}")]
+            self._drop()
+            return self._all_failed(batch, error.cause)
+        except Exception as error:
+            self._drop()
+            return self._all_failed(batch, error)
+        try:
+            size = self._watch.check()
+        except (JournalUnavailable, OSError) as error:
+            broken = error if isinstance(error, JournalUnavailable) else JournalUnavailable(str(error))
+            self._stop(broken)
+            return [broken] * len(batch)
+        self._wal.wrote(self._batch_bytes, len({append.run_id for append in batch}), size)
+        return outcomes
+
+    def _transaction(self, batch: list[Append]) -> list[Outcome]:
+        if self._connection is None:
+            self._connection = self._connect()
+            self._watch = self._make_watch()
+        return store(self._connection, self._epoch, batch)
+
+    @staticmethod
+    def _all_failed(batch: list[Append], error: Exception) -> list[Outcome]:
+        log.error("the journal could not store %d appends: %s", len(batch), error)
+        return [JournalUnavailable(f"the journal could not store this now: {error}")] * len(batch)
+
+    def _stop(self, error: JournalError) -> None:
+        log.critical("the journal stops: %s", error)
+        self._broken = error
+
+    def _drop(self) -> None:
+        """Throw the connection away: what it thinks of its transaction is worth nothing after a failure."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            for what in (connection.rollback, connection.close):
+                try:
+                    what()
+                except Exception as error:
+                    log.warning("the journal's failed connection: %s", error)
+
+    def _settle(self, batch: list[Append], outcomes: list[Outcome]) -> None:
+        for append, outcome in zip(batch, outcomes, strict=True):
+            acknowledge(append, outcome)
+        if self._followers:
+            events = [
+                stored.event
+                for append, outcome in zip(batch, outcomes, strict=True)
+                if outcome is None
+                for stored in append.stored
+            ]
+            if events:
+                self._followers.tell(events)
+
+    def _tidy(self, *, idle: bool) -> None:
+        """Chores between batches: snapshots when idle, checkpoints when due."""
+        if self._broken is not None:
+            self._snapshots.clear()
+            return
+        try:
+            if idle and self._snapshots:
+                self._keep_snapshot(self._snapshots.popleft())
+            elif self._connection is not None and (self._wal.due or (idle and self._wal.dirty)):
+                self._wal.checkpoint(self._connection, empty=idle)
+        except Exception as error:
+            log.warning("the journal's chores: %s", error)
+            self._drop()
+
+    def _keep_snapshot(self, snapshot: Snapshot) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        row = snapshot_row(snapshot)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM snapshots WHERE originator_id = ?", (row[0],))
+        connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", row)
+        connection.execute("COMMIT")
+        self._wal.wrote(len(row[3]), 1, 0)
+
+    def _close(self) -> None:
+        with self._wake:
+            self._closing = True
+            left = list(self._queue)
+            self._queue.clear()
+        if left:  # only after a bug in this file; nobody may wait for ever
+            self._settle(left, [JournalUnavailable("the journal's writer stopped")] * len(left))
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                if self._broken is None:
+                    self._wal.checkpoint(connection, empty=True)
+                connection.close()
+            except Exception as error:
+                log.warning("the journal's write connection at its end: %s", error)
+        try:
+            self._ended()
+        finally:
+            self.finished.set()
