@@ -76,8 +76,8 @@ def read_recordings(text: str, source: str) -> Iterator[Recording]:
         raise ImportRefused(source, "line 1", "it holds no conversation")
 
 
-def facts_of(recording: Recording, run_id: str, started_at_us: int) -> list[Fact]:
-    """The facts of a run that was `recording`; their transcript is its messages.
+def facts_of(recording: Recording, run_id: str, started_at_us: int, caller: str = "") -> list[Fact]:
+    """The facts of a run that was `recording`; their transcript is its messages. caller: who takes it in.
 
     Results of one step come in the order of its calls. Calls that the recording ends before answering have no
     outcome; if only some have one, the others are recorded as unknown.
@@ -85,7 +85,7 @@ def facts_of(recording: Recording, run_id: str, started_at_us: int) -> list[Fact
     Raises:
         ImportRefused: messages that cannot follow each other, naming the place.
     """
-    return _Retelling(recording).facts(run_id, started_at_us)
+    return _Retelling(recording, caller).facts(run_id, started_at_us)
 
 
 # ------------------------------------------------------------------ the file
@@ -222,8 +222,9 @@ def _tool_names(offered: object, messages: list[Message]) -> tuple[str, ...]:
 class _Retelling:
     """Tells a conversation again as the facts that a live run would have left."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: Recording, caller: str) -> None:
         self.recording = recording
+        self.caller = caller
         self.told: list[Fact] = []
         self.step = 0
         self.asked: list[ToolCall] = []
@@ -252,6 +253,7 @@ class _Retelling:
         info = RunInfo(
             run_id=run_id,
             name=recording.id or recording.place,
+            caller_id=self.caller,
             inputs=recording.more,
             request_id=recording.digest,
             started_at_us=at_us,

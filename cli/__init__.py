@@ -1,0 +1,8 @@
+"""`executus …`: the command line. What a command needs is imported when it runs, so that `--help` is quick."""
+
+if __name__ != "executus.cli":  # loaded a second time under a wrong name: two copies of every class
+    raise ImportError(f"import executus.cli, not {__name__}")
+
+from .program import main
+
+__all__ = ["main"]

@@ -1,0 +1,82 @@
+"""`executus ps`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from ..events import Status
+from ..ports import Journal
+from ..projections.overview import Overview
+from .opening import hosted, reading, row_of, status_of
+from .program import Misuse
+from .shapes import print_json, run_shape
+from .words import age, coloured, columns, count, one_line, short
+
+STATUSES = (*get_args(Status), "running", "waiting", "suspended", "unreadable")
+
+
+def list_runs(db: Path, *, statuses: tuple[str, ...], limit: int | None, as_json: bool) -> None:
+    """Print runs, newest first; only those with one of `statuses`, if any is given."""
+    for status in statuses:
+        if status not in STATUSES:
+            raise Misuse(f"{one_line(status)!r} is no status; there are {', '.join(STATUSES)}")
+    with reading(db) as journal:
+        alive = hosted(db)
+        table: list[list[str]] = []
+        for shown, (row, status, why) in enumerate(_newest(journal, alive, statuses)):
+            if limit is not None and shown == limit:
+                if not as_json:
+                    _print_table(table)
+                    click.echo(f"(the newest {limit}; see more with --limit or --all)", err=True)
+                return
+            if as_json:
+                print_json(run_shape(row, status) | ({"error": why} if why else {}))
+            else:
+                table.append(_cells(row, status, why))
+        if as_json:
+            return
+        if table:
+            _print_table(table)
+        else:
+            click.echo("no runs" + (f" with status {' or '.join(statuses)}" if statuses else ""), err=True)
+
+
+def _newest(journal: Journal, alive: bool, statuses: tuple[str, ...]) -> Iterator[tuple[Overview, str, str]]:
+    for summary in reversed(journal.runs()):
+        row, why = row_of(journal, summary)
+        status = "unreadable" if why else status_of(row, alive)
+        if not statuses or status in statuses:
+            yield row, status, why
+
+
+HEADINGS = ["RUN", "STATUS", "AGE", "AGENT", "STEPS", "TOOLS", "TOKENS", "NAME", "LAST WORDS"]
+
+
+def _cells(row: Overview, status: str, why: str) -> list[str]:
+    state = row.state
+    last = why or (f"{row.doing} …" if row.doing and status == "running" else "")
+    return [
+        short(row.run_id),
+        status,
+        age(time.time() - row.started_at_us / 1e6) if row.started_at_us else "?",
+        one_line(row.agent)[:24],
+        str(state.step),
+        str(state.tool_calls),
+        count(state.input_tokens + state.output_tokens),
+        one_line(row.info.name)[:40],
+        last or state.error or one_line(state.output[:400]) or state.reason,
+    ]
+
+
+def _print_table(table: list[list[str]]) -> None:
+    rows = columns([HEADINGS, *([*cells[:-1], one_line(cells[-1])] for cells in table)], right=(2, 4, 5, 6))
+    for index, cells in enumerate(rows):
+        if index:
+            cells[1] = coloured(cells[1].strip(), cells[1])
+        line = "  ".join(cells).rstrip()
+        click.echo(line if index else click.style(line, bold=True))

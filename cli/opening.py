@@ -1,0 +1,91 @@
+"""Opening a journal for a command, and finding runs in it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import JournalError
+from ..events import RunInfo
+from ..journal import open_journal, read_journal
+from ..ports import Journal, RunSummary
+from ..projections.overview import Overview, overview
+from .program import Misuse
+from .words import one_line
+
+MIN_DIGITS = 4
+"""Digits of a run id that are enough, if they are unique."""
+
+
+@contextmanager
+def reading(db: Path) -> Generator[Journal]:
+    """The journal at `db`, for reading only; safe while a host writes."""
+    if not db.exists():
+        raise Misuse(
+            f"there is no journal at {db}; make one with `executus demo`, or name another with --db", NO_JOURNAL
+        )
+    journal = read_journal(db)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+@contextmanager
+def owning(db: Path) -> Generator[Journal]:
+    """The journal at `db`, for writing; made if there is none."""
+    journal = open_journal(db)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def hosted(db: Path) -> bool:
+    """Whether a host has the journal open now."""
+    try:
+        lock = os.open(os.path.realpath(db) + ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        if not os.pread(lock, 1, 0):  # a host that closed has emptied it; only after a crash the lock itself must tell
+            return False
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def find_run(journal: Journal, digits: str) -> str:
+    """The id of the one run whose id begins or ends with `digits`."""
+    if journal.run(digits) is not None:
+        return digits
+    wanted = digits.lower().replace("-", "")
+    ids = [row.run_id for row in journal.runs()]
+    found = [one for one in ids if (plain := one.replace("-", "")).startswith(wanted) or plain.endswith(wanted)]
+    if len(wanted) < MIN_DIGITS:
+        raise Failure(f"{one_line(digits)!r} is too short for a run id; give at least {MIN_DIGITS} digits")
+    if not found:
+        raise Misuse(f"no run has an id like {one_line(digits)!r}; list the runs with `executus ps`")
+    if len(found) > 1:
+        shown = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
+        raise Misuse(f"{len(found)} runs have an id like {one_line(digits)!r}: {shown}; give more digits")
+    return found[0]
+
+
+def row_of(journal: Journal, summary: RunSummary) -> tuple[Overview, str]:
+    """A run's row, and why it cannot be read (then the row is empty but for its id), or ""."""
+    try:
+        return overview(journal.read(summary.run_id)), ""
+    except JournalError as error:
+        return Overview(info=RunInfo(run_id=summary.run_id, name=""), version=summary.version), str(error)
+
+
+def status_of(row: Overview, alive: bool) -> str:
+    """The status to show: a run that is neither over nor waiting runs only while a host is `alive` (P5)."""
+    return "suspended" if row.status in ("running", "new") and not alive else row.status

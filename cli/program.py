@@ -1,0 +1,295 @@
+"""The commands of `executus`, their options and help; what each does is in the module of its name."""
+
+# ruff: noqa: D301  (click wants a real backspace before lines that are not to be wrapped)
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from ..errors import ExecutusError, ImportRefused, JournalError, LogCorrupt, UnknownFact, UnknownRun
+
+OK: Final = 0
+PROBLEM: Final = 1
+USAGE: Final = 2
+NO_JOURNAL: Final = 3
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done, nothing wrong
+  1    a problem was found: a run failed, a log does not verify, an import was refused
+  2    wrong usage, or no such run
+  3    the journal cannot be opened
+  130  interrupted with Ctrl-C
+  141  the reader of the output went away (as in `| head`)"""
+
+DEFAULT_DB = Path(".executus") / "runs.db"
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Failure(click.ClickException):
+    """One sentence on standard error, and an exit code: here, that a problem was found."""
+
+    exit_code = PROBLEM
+
+    def show(self, file: Any = None) -> None:
+        """Print the sentence; without a traceback, and harmless to the terminal."""
+        from .words import harmless
+
+        click.echo(f"executus: {harmless(self.format_message())}", err=True)
+
+
+class Misuse(Failure):
+    """The command cannot be meant like that."""
+
+    exit_code = USAGE
+
+
+class Unopened(Failure):
+    """There is no journal to work with."""
+
+    exit_code = NO_JOURNAL
+
+
+class Commands(click.Group):
+    """A group that turns our errors into one sentence and an exit code, and lets a broken pipe pass quietly."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; every way to fail leaves through here."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # What is still buffered would raise again when the interpreter flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            ctx.exit(BROKEN_PIPE)
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except (ImportRefused, LogCorrupt, UnknownFact) as error:
+            raise Failure(str(error)) from error
+        except UnknownRun as error:
+            raise Misuse(str(error)) from error
+        except JournalError as error:
+            raise Unopened(str(error)) from error
+        except ExecutusError as error:
+            raise Failure(str(error)) from error
+        else:
+            return result
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    executus(prog_name="executus")
+    raise AssertionError("click leaves by itself")
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"executus {version('executus')}")
+        ctx.exit()
+
+
+def db_option(command: Command) -> Command:
+    """`--db PATH`."""
+    return click.option(
+        "--db",
+        type=click.Path(path_type=Path),
+        envvar="EXECUTUS_DB",
+        default=DEFAULT_DB,
+        show_default=True,
+        show_envvar=True,
+        help="The journal.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")(command)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
+@click.pass_context
+def executus(ctx: click.Context) -> None:
+    """Agent runs that are written down as they happen: run them, look at them, check them.
+
+    \b
+    Begin with:
+      executus demo            review the Python files of a directory, one run each
+      executus ps              list runs, newest first
+      executus show RUN        read one run; the last digits of its id are enough
+      executus verify          check every log from its first event
+
+    Reading commands are safe at any time, also while a host is writing.
+    """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+@executus.command()
+@click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--model", metavar="PROVIDER:NAME", help="A real model instead of the offline stand-in.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Review this many files at most."
+)
+@click.option("--jobs", type=click.IntRange(1, 256), default=12, show_default=True, help="Runs at a time.")
+@click.option(
+    "--pace",
+    type=click.FloatRange(0, 60),
+    default=0.15,
+    show_default=True,
+    help="Seconds the stand-in takes for a step, so that there is something to see.",
+)
+@db_option
+@json_option
+def demo(
+    directory: Path | None, model: str | None, limit: int, jobs: int, pace: float, db: Path, as_json: bool
+) -> None:
+    """Review the Python files of DIRECTORY, one run each, many at a time.
+
+    Without DIRECTORY it reviews executus itself. The tools are real: they read files and nothing but files of that
+    directory. The reviewer is an offline stand-in that follows fixed rules; name a real model with --model.
+    Ctrl-C cancels the runs and leaves a whole journal.
+
+    \b
+    Examples:
+      executus demo
+      executus demo src --limit 20
+      executus demo . --model openai:gpt-5-mini --jobs 4
+      executus demo --json | jq -r 'select(.status=="ok") | .output'
+    """
+    from .demo import demonstrate
+
+    code = demonstrate(directory, model=model, limit=limit, jobs=jobs, pace_s=pace, db=db, as_json=as_json)
+    click.get_current_context().exit(code)
+
+
+@executus.command()
+@click.option(
+    "--status", "statuses", multiple=True, metavar="STATUS", help="Only runs with this status; may be repeated."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show this many runs at most.")
+@click.option("--all", "everything", is_flag=True, help="Show every run.")
+@db_option
+@json_option
+def ps(statuses: tuple[str, ...], limit: int, everything: bool, db: Path, as_json: bool) -> None:
+    """List runs, newest first.
+
+    A status is one of ok, error, timeout, killed, cancelled, budget_exceeded and dry_run for a run that is over, else
+    running, waiting (for a person), suspended (no host is running it) or unreadable.
+
+    \b
+    Examples:
+      executus ps
+      executus ps --status error --status timeout --all
+      executus ps --json | jq -r .run
+    """
+    from .listing import list_runs
+
+    list_runs(db, statuses=statuses, limit=None if everything else limit, as_json=as_json)
+
+
+@executus.command()
+@click.argument("run")
+@click.option("--full", is_flag=True, help="Cut nothing.")
+@click.option("--events", is_flag=True, help="Show the stored facts instead of the conversation.")
+@db_option
+@json_option
+def show(run: str, full: bool, events: bool, db: Path, as_json: bool) -> None:
+    """Read one run: who, what, how it ended, and the conversation.
+
+    RUN is a run id, or the first or last digits of one, as long as no other run has the same.
+
+    \b
+    Examples:
+      executus show 9f3c21aa
+      executus show 9f3c21aa --full | less
+      executus show 9f3c21aa --events --json
+    """
+    from .showing import show_run
+
+    show_run(db, run, full=full, events=events, as_json=as_json)
+
+
+@executus.command()
+@click.argument("run", required=False)
+@click.option("--follow", "-f", is_flag=True, help="Go on as events come; of one run, until it ends.")
+@click.option(
+    "--after", type=click.IntRange(min=0), help="Begin after this version of RUN, or position of the journal."
+)
+@click.option(
+    "--lines", "-n", type=click.IntRange(min=0), default=20, show_default=True, help="Begin with the last N events."
+)
+@db_option
+@json_option
+def tail(run: str | None, follow: bool, after: int | None, lines: int, db: Path, as_json: bool) -> None:
+    """Print the newest events of RUN, or of the whole journal, one a line.
+
+    \b
+    Examples:
+      executus tail --follow
+      executus tail 9f3c21aa --after 0
+      executus tail --follow --json | jq -c 'select(.tag=="run-finished")'
+    """
+    from .tailing import tail_events
+
+    tail_events(db, run, follow=follow, after=after, lines=lines, as_json=as_json)
+
+
+@executus.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["chat"]), default="chat", show_default=True, help="What FILE holds."
+)
+@db_option
+@json_option
+def import_(file: Path, form: str, db: Path, as_json: bool) -> None:
+    """Take recorded conversations into the journal, each as a run that was made elsewhere.
+
+    FILE holds chat-completions messages: an array of conversations ({"id": …, "messages": […]}), one conversation, an
+    array of messages, or JSON Lines of these. Importing a conversation again changes nothing. At the first thing that
+    is wrong the import stops and names the place; what came before is kept. "-" reads standard input.
+
+    \b
+    Examples:
+      executus import conversations.json
+      zcat big.jsonl.gz | executus import -
+    """
+    from .importing import import_file
+
+    del form  # one so far
+    click.get_current_context().exit(import_file(db, file, as_json=as_json))
+
+
+@executus.command()
+@click.argument("run", required=False)
+@db_option
+@json_option
+def verify(run: str | None, db: Path, as_json: bool) -> None:
+    """Check RUN, or every run: hash chain, no gaps, one end, and that folding its log again gives the same.
+
+    \b
+    Examples:
+      executus verify
+      executus verify 9f3c21aa
+      executus verify --json | jq -r 'select(.type=="problem") | .problem'
+    """
+    from .verifying import verify_runs
+
+    click.get_current_context().exit(verify_runs(db, run, as_json=as_json))

@@ -1,0 +1,73 @@
+"""The JSON that `--json` prints: one object a line, told apart by its `type`; docs/cli.md lists the fields.
+
+Fields are only ever added. Times are ISO 8601 in UTC, ids and hashes text, bytes base64.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import msgspec
+
+from ..events import Event
+from ..projections.overview import Overview
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one object on one line."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
+def run_shape(row: Overview, status: str) -> dict[str, Any]:
+    """A run, as `ps`, `show` and `demo` print it."""
+    state, info = row.state, row.info
+    return {
+        "type": "run",
+        "run": row.run_id,
+        "name": info.name,
+        "agent": row.agent,
+        "model": row.model,
+        "caller": info.caller_id,
+        "status": status,
+        "by": state.by,
+        "reason": state.reason,
+        "error": state.error,
+        "doing": row.doing,
+        "steps": state.step,
+        "tool_calls": state.tool_calls,
+        "input_tokens": state.input_tokens,
+        "output_tokens": state.output_tokens,
+        "thinking_tokens": state.thinking_tokens,
+        "cost_usd": state.cost_usd,
+        "started_at": iso(row.started_at_us),
+        "changed_at": iso(row.changed_at_us),
+        "elapsed_s": row.elapsed_ms / 1000,
+        "output": state.output,
+        "imported_from": row.imported_from,
+        "events": row.version,
+    }
+
+
+def event_shape(event: Event) -> dict[str, Any]:
+    """An event, as `tail` and `show --events` print it. `fact` has the fields of the fact, defaults left out."""
+    fact = msgspec.to_builtins(event.fact)
+    return {
+        "type": "event",
+        "run": event.run_id,
+        "version": event.version,
+        "position": event.position,
+        "tag": event.tag,
+        "at": iso(event.at_us),
+        "elapsed_s": event.elapsed_ms / 1000,
+        "cause": event.cause,
+        "epoch": event.epoch,
+        "hash": event.hash.hex(),
+        "fact": fact,
+    }
+
+
+def iso(at_us: int) -> str:
+    """A wall clock time in UTC."""
+    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,112 @@
+"""`executus show`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from ..adapters.chat import to_chat
+from ..events import Event
+from ..projections import fold
+from ..projections.overview import Overview, overview
+from .opening import find_run, hosted, reading, status_of
+from .shapes import event_shape, print_json, run_shape
+from .telling import Line, tell
+from .words import coloured, cut, harmless, many, moment, one_line, screen_width, span
+
+LABEL_WIDTH = 9
+SAID_LINES = 12
+"""Lines of one text of a person or the model that are shown without --full."""
+
+
+def show_run(db: Path, digits: str, *, full: bool, events: bool, as_json: bool) -> None:
+    """Print one run."""
+    with reading(db) as journal:
+        run_id = find_run(journal, digits)
+        log = journal.read(run_id)
+    row = overview(log)
+    status = status_of(row, hosted(db))
+    if events and as_json:
+        for event in log:
+            print_json(event_shape(event))
+    elif as_json:
+        print_json(run_shape(row, status) | {"messages": to_chat(fold(log).transcript.messages)})
+    else:
+        _print_header(row, status)
+        if events:
+            _print_events(log, full)
+        else:
+            _print_conversation(log, full)
+
+
+def _print_header(row: Overview, status: str) -> None:
+    state, info = row.state, row.info
+    ended = f", by {one_line(state.by)}" if state.by else f" ({row.doing})" if row.doing else ""
+    ended += f": {one_line(state.reason)}" if state.reason else ""
+    tokens = f"{state.input_tokens:,} in, {state.output_tokens:,} out"
+    if state.thinking_tokens:
+        tokens += f" (thinking {state.thinking_tokens:,})"
+    if state.cost_usd:
+        tokens += f", {state.cost_usd:.4f} USD"
+    fields = {
+        "run": row.run_id,
+        "name": info.name,
+        "agent": f"{row.agent}, model {row.model}" if row.model else row.agent,
+        "caller": info.caller_id,
+        "from": row.imported_from,
+        "started": moment(row.started_at_us),
+        "status": "",
+        "work": f"{many(state.step, 'step')}, {many(state.tool_calls, 'tool call')}, {span(row.elapsed_ms / 1000)}",
+        "tokens": tokens,
+        "error": state.error,
+    }
+    for label, text in fields.items():
+        if label == "status":
+            click.echo(f"{label:<{LABEL_WIDTH}}{coloured(status)}{ended}")
+        elif text:
+            click.echo(f"{label:<{LABEL_WIDTH}}{one_line(text)}")
+    click.echo()
+
+
+def _print_conversation(log: Iterable[Event], full: bool) -> None:
+    width = screen_width()
+    for event in log:
+        for line in tell(event.fact):
+            _print_line(line, width, full)
+
+
+def _print_line(line: Line, width: int, full: bool) -> None:
+    said = line.kind == "said"
+    text = harmless(line.text.replace("\r\n", "\n")) if full or said else one_line(line.text)
+    texts = text.expandtabs(4).rstrip().split("\n") or [""]
+    hidden = 0
+    if not full:
+        hidden = max(0, len(texts) - SAID_LINES)
+        texts = [cut(one, max(20, width - LABEL_WIDTH - 1)) for one in texts[:SAID_LINES]]
+    if hidden:
+        texts.append(click.style(f"({many(hidden, 'more line')}; --full shows all)", dim=True))
+    label = one_line(line.label)
+    if len(label) >= LABEL_WIDTH:  # what people wrote may have a long name
+        click.echo(click.style(label, bold=said))
+        label = ""
+    mark = {"call": "→ ", "result": "← ", "wrong": "✗ "}.get(line.kind, "")
+    for index, one in enumerate(texts):
+        shown = f"{mark if index == 0 else ' ' * len(mark)}{one}"
+        if line.kind == "wrong":
+            shown = click.style(shown, fg="red")
+        elif line.kind in ("result", "host"):
+            shown = click.style(shown, dim=True)
+        head = f"{label if index == 0 else '':<{LABEL_WIDTH}}"
+        click.echo((click.style(head, bold=said) + shown).rstrip())
+
+
+def _print_events(log: Iterable[Event], full: bool) -> None:
+    import msgspec
+
+    width = screen_width()
+    for event in log:
+        head = f"{event.version:>5}  {span(event.elapsed_ms / 1000):>10}  {event.tag:<18}"
+        fact = one_line(msgspec.json.encode(event.fact).decode())
+        click.echo(f"{head} {fact if full else cut(fact, max(20, width - len(head) - 1))}")

@@ -1,0 +1,126 @@
+"""Facts as lines for people; `show` and `tail` print the same ones."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, TypeAlias, assert_never
+
+import msgspec
+
+from ..events import (
+    CallerSteered,
+    CancelRequested,
+    ErrorLogged,
+    Fact,
+    Image,
+    InputAwaited,
+    InputPart,
+    InputReceived,
+    NoteLogged,
+    Opaque,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StepCompleted,
+    StepFailed,
+    StepStarted,
+    Text,
+    Thinking,
+    ToolFinished,
+    ToolOutcomeUnknown,
+    ToolRefused,
+    ToolStarted,
+)
+from .words import span
+
+Kind: TypeAlias = Literal["said", "call", "result", "wrong", "host", "end"]
+
+
+class Line(NamedTuple):
+    """label: who or what. text: perhaps of several lines, not yet made harmless. kind: how it is shown."""
+
+    label: str
+    text: str
+    kind: Kind
+
+
+def tell(fact: Fact) -> list[Line]:
+    """What `fact` says, in order; nothing for facts that only announce what the next one tells."""
+    match fact:
+        case RunStarted():
+            lines = [Line("user", _text(fact.input), "said")] if fact.input else []
+            if fact.agent.instructions:
+                lines.insert(0, Line("system", fact.agent.instructions, "said"))
+            return lines
+        case StepCompleted():
+            return _reply(fact)
+        case ToolFinished():
+            took = f"  ({span(fact.took_ms / 1000)})" if fact.took_ms else ""
+            return [Line(f"  {fact.call}", fact.result + took, "wrong" if fact.is_error else "result")]
+        case ToolRefused():
+            return [Line(f"  {fact.call}", f"not started: {fact.reason}", "wrong")]
+        case ToolOutcomeUnknown():
+            return [Line(f"  {fact.call}", f"outcome unknown: {fact.reason}", "wrong")]
+        case StepFailed():
+            again = "no answer, tried again" if fact.retry_at_ms is not None else "no answer"
+            return [Line(f"step {fact.step}", f"{again}: {fact.error}", "wrong")]
+        case StepStarted() | ToolStarted() | InputAwaited():
+            return []
+        case InputReceived():
+            return [Line(fact.by or fact.role, _text(fact.input), "said")]
+        case CallerSteered():
+            return [Line(f"steered by {fact.by}" if fact.by else "steered", fact.text, "said")]
+        case CancelRequested():
+            return [Line("cancel", f"asked by {fact.by or 'the caller'}{_because(fact.reason)}", "host")]
+        case RunResumed():
+            return [Line("resumed", fact.reason, "host")]
+        case NoteLogged():
+            return [Line(f"note {fact.type}", msgspec.json.encode(fact.payload).decode(), "host")]
+        case ErrorLogged():
+            return [Line("error", fact.message, "wrong")]
+        case RunFinished():
+            return [Line("end", f"{fact.status}, by {fact.by}{_because(fact.reason)}", "end")]
+        case Opaque():
+            return [Line(fact.tag, "a fact of a newer executus; upgrade to read it", "host")]
+        case _:
+            assert_never(fact)
+
+
+def announce(fact: Fact) -> str:
+    """What a fact without lines announces, for `tail`, which has one line for every event."""
+    match fact:
+        case StepStarted():
+            return f"step {fact.step}, attempt {fact.attempt}" if fact.attempt > 1 else f"step {fact.step}"
+        case ToolStarted():
+            return f"{fact.call} {fact.name}"
+        case _:
+            return ""
+
+
+def _reply(fact: StepCompleted) -> list[Line]:
+    lines: list[Line] = []
+    label = f"step {fact.step}"
+    calls = 0
+    for part in fact.reply:
+        match part:
+            case Text():
+                lines.append(Line(label, part.text, "said"))
+            case Thinking():
+                lines.append(Line(label, f"(thinks) {part.text}", "said"))
+            case _:
+                lines.append(Line(f"  {fact.step}.{calls}", f"{part.name} {part.arguments}", "call"))
+                calls += 1
+    if not lines or lines[0].kind == "call":
+        lines.insert(0, Line(label, "" if lines else "(says nothing)", "said"))
+    return lines
+
+
+def _text(parts: tuple[InputPart, ...]) -> str:
+    return "\n".join(f"[image {_image(part)}]" if isinstance(part, Image) else part.text for part in parts)
+
+
+def _image(image: Image) -> str:
+    return image.url if image.url is not None else f"{image.media_type}, {len(image.data or b''):,} bytes"
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
