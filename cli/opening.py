@@ -13,7 +13,7 @@ from ..events import RunInfo
 from ..journal import open_journal, read_journal
 from ..ports import Journal, RunSummary
 from ..projections.overview import Overview, overview
-from .program import Misuse
+from .program import Misuse, Unopened
 from .words import one_line
 
 MIN_DIGITS = 4
@@ -24,9 +24,7 @@ MIN_DIGITS = 4
 def reading(db: Path) -> Generator[Journal]:
     """The journal at `db`, for reading only; safe while a host writes."""
     if not db.exists():
-        raise Misuse(
-            f"there is no journal at {db}; make one with `executus demo`, or name another with --db", NO_JOURNAL
-        )
+        raise Unopened(f"there is no journal at {db}; make one with `executus demo`, or name another with --db")
     journal = read_journal(db)
     try:
         yield journal
@@ -69,7 +67,7 @@ def find_run(journal: Journal, digits: str) -> str:
     ids = [row.run_id for row in journal.runs()]
     found = [one for one in ids if (plain := one.replace("-", "")).startswith(wanted) or plain.endswith(wanted)]
     if len(wanted) < MIN_DIGITS:
-        raise Failure(f"{one_line(digits)!r} is too short for a run id; give at least {MIN_DIGITS} digits")
+        raise Misuse(f"{one_line(digits)!r} is too short for a run id; give at least {MIN_DIGITS} digits")
     if not found:
         raise Misuse(f"no run has an id like {one_line(digits)!r}; list the runs with `executus ps`")
     if len(found) > 1:
