@@ -3,7 +3,8 @@
 usage: python sitting.py HARNESS VENVS [--rounds 3] [--json]
 
 HARNESS: the folder with workload.py and the p_*.py files, p_executus.py among them. VENVS: the folder with
-venv-executus, venv-langgraph, venv-dbos and venv-raw. The peers take turns within each round, so that neighbours in time are compared.
+venv-executus, venv-langgraph, venv-dbos and venv-raw. The peers take turns within each round, so that neighbours in
+time are compared.
 """
 
 from __future__ import annotations
