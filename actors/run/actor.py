@@ -41,6 +41,7 @@ from .messages import (
     AcceptResult,
     AcceptUnknown,
     EndByDeadline,
+    ResumeRun,
     RetryStep,
     RunMessage,
     StartRun,
@@ -156,6 +157,7 @@ class RunActor(PooledActor):
         self.hash = checkpoint.hash
         self.unacked: deque[RunAppend] = deque()
         self._end: RunFinished | None = None
+        self._taken_up = checkpoint.version == 0
         self._since = around.scheduler.awake() - checkpoint.elapsed_ms / 1000
         address.attach(self.mailbox)
 
@@ -180,10 +182,17 @@ class RunActor(PooledActor):
             if asked is not None:
                 asked.refuse(MessageRefused(self.address.run_id, type(message).__name__, str(refusal)))
             return
+        if isinstance(message, ResumeRun):
+            self._taken_up = True
+        elif isinstance(message, (RetryStep, EndByDeadline)):
+            # The timer is spent. If it was early (set by a predecessor, whose clock was ahead), it is owed again.
+            self.address.running.pop(answered_key(message) or "", None)
         if facts:
             self.append(facts, message, asked, now_ms)
         elif asked is not None:
             self.nothing_new(asked)
+        elif not self.unacked:
+            self.reconcile()
 
     def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
         """The run's decision; a method so that a simulation can plant a mistake here."""
@@ -250,7 +259,12 @@ class RunActor(PooledActor):
                 self.leave(self._end)
 
     def reconcile(self) -> None:
-        """Everything decided is durable: start what the world owes and is not yet doing, call off what it no longer owes."""
+        """Everything decided is durable: start what the world owes and is not yet doing, call off what it no longer owes.
+
+        Not before `ResumeRun` was taken: until then a tool whose outcome nobody knows still looks as if it were owed.
+        """
+        if not self._taken_up:
+            return
         owed = {one.key: one for one in outstanding(self.state)}
         running = self.address.running
         for key in [key for key in running if key not in owed]:

@@ -1,0 +1,124 @@
+"""What must be true of every episode: the promises, as code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from executus.errors import LogCorrupt, RunQuarantined
+from executus.events import (
+    AFTER_THE_END,
+    GENESIS,
+    CallerSteered,
+    RunFinished,
+    StepCompleted,
+    StepStarted,
+    Text,
+    ToolFinished,
+    ToolOutcomeUnknown,
+    ToolStarted,
+)
+from executus.events.codec import verify_hash
+from executus.projections import fold, stats
+
+if TYPE_CHECKING:
+    from sim_host import Client, Host
+    from sim_world import World
+
+
+def judge(world: World, client: Client, host: Host) -> list[str]:
+    """The promises that this episode broke."""
+    problems: list[str] = []
+    for run_id in world.disk.logs:
+        problems += judge_log(world, run_id)
+    for run_id, version in world.acked:
+        log = world.disk.logs.get(run_id, [])
+        if version > len(log):
+            problems.append(f"P1: an acknowledged event is lost (version {version} of {len(log)})")
+    for run_id, text in world.steers:
+        facts = [event.fact for event in world.disk.events(run_id)]
+        if sum(isinstance(fact, CallerSteered) and fact.text == text for fact in facts) != 1:
+            problems.append("P3: acknowledged advice is not in the log exactly once")
+    if any(where is host and not asked.ack.done() for where, asked in client.asked):
+        problems.append("P3: an order was never answered")
+    for wish in client.wishes:
+        runs = {run_id for key, run_id in world.disk.requests.items() if key.endswith(f"\n{wish.request}")}
+        if not wish.told:
+            problems.append("P3: a start was never answered")
+        elif runs != {wish.told}:
+            problems.append("P3: one request made more or other runs than it was told")
+    for run_id, head in world.disk.heads.items():
+        if not head.version or head.over:
+            continue
+        address = host.directory.get(run_id)
+        if address is not None and isinstance(address.end, RunQuarantined):
+            if run_id not in world.hurt:
+                problems.append("P9: a run was set aside for what happened to another")
+            continue  # visibly quarantined
+        problems.append("P5: a run neither ends nor is visibly set aside")
+    return problems
+
+
+def judge_log(world: World, run_id: str) -> list[str]:
+    problems: list[str] = []
+    events = world.disk.events(run_id)
+    previous = GENESIS
+    over = False
+    for number, event in enumerate(events, 1):
+        if event.version != number:
+            problems.append(f"P2: version {event.version} stands in place {number}")
+        state = world.disk.rows[event.position - 1][3]
+        try:
+            verify_hash(event, state, previous)
+        except LogCorrupt:
+            problems.append(f"P2: the chain is broken at {number}")
+        previous = event.hash
+        if over and event.tag not in AFTER_THE_END:
+            problems.append(f"P2: {event.tag} after the end")
+        over = over or isinstance(event.fact, RunFinished)
+    problems += judge_steps([event.fact for event in events])
+    ends = [event for event in events if isinstance(event.fact, RunFinished)]
+    if ends:
+        end = ends[0]
+        state = fold(events[: end.version - 1]).state
+        want = stats(state, end.fact.stats.status, end.fact.stats.error, round(end.fact.stats.runtime_s * 1000))  # type: ignore[union-attr]
+        if want != end.fact.stats:  # type: ignore[union-attr]
+            problems.append("P7: the statistics of the end are not the fold of the events")
+        steered = [event.fact.text for event in events[: end.version] if isinstance(event.fact, CallerSteered)]
+        said = [
+            part.text for message in fold(events).transcript.messages for part in message.parts if isinstance(part, Text)
+        ]
+        if any(said.count(text) != steered.count(text) for text in steered):
+            problems.append("P3: advice did not reach the transcript")
+    return problems
+
+
+def judge_steps(facts: list[object]) -> list[str]:
+    problems: list[str] = []
+    begun: set[int] = set()
+    completed: set[int] = set()
+    calls: set[str] = set()
+    closed: set[str] = set()
+    for fact in facts:
+        match fact:
+            case StepStarted():
+                begun.add(fact.step)
+            case StepCompleted():
+                if fact.step in completed:
+                    problems.append(f"P4: step {fact.step} was completed twice")
+                if fact.step not in begun:
+                    problems.append(f"P4: step {fact.step} was completed without having started")
+                completed.add(fact.step)
+                text = fact.reply[0]
+                if isinstance(text, Text) and not text.text.endswith(f" at {fact.step}"):
+                    problems.append(f"P4: step {fact.step} was completed with the answer to another")
+            case ToolStarted():
+                if fact.call in calls:
+                    problems.append(f"P4: call {fact.call} was started twice")
+                calls.add(fact.call)
+            case ToolFinished() | ToolOutcomeUnknown():
+                if fact.call not in calls:
+                    problems.append(f"P4: call {fact.call} has an outcome and no intent")
+                if fact.call in closed:
+                    problems.append(f"P4: call {fact.call} has two outcomes")
+                closed.add(fact.call)
+    return problems
