@@ -4,7 +4,20 @@ if __name__ != "executus.journal":  # loaded a second time under a wrong name: t
     raise ImportError(f"import executus.journal, not {__name__}")
 
 from .memory import MemoryJournal
-from .opening import open_journal
+from .opening import open_journal, read_journal
+from .outside import OutsideReader
+from .router import Router
 from .sqlite import SqliteJournal
+from .subscription import Subscription
+from .verify import verify_run
 
-__all__ = ["MemoryJournal", "SqliteJournal", "open_journal"]
+__all__ = [
+    "MemoryJournal",
+    "OutsideReader",
+    "Router",
+    "SqliteJournal",
+    "Subscription",
+    "open_journal",
+    "read_journal",
+    "verify_run",
+]

@@ -40,9 +40,7 @@ def resolve(path: str | os.PathLike[str]) -> str:
     Raises:
         ValueError: an empty path, or SQLite's name for a database in memory.
     """
-    name = os.fspath(path)
-    if not isinstance(name, str):
-        raise TypeError(f"journal path: expected text or a path, got {path!r}")
+    name = str(os.fspath(path))
     if not name or name == ":memory:" or "\x00" in name:
         raise ValueError(f"journal path: expected the path of a file (None keeps the journal in memory), got {name!r}")
     return os.path.realpath(Path(name).expanduser())

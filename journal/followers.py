@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
-from ..errors import JournalError
+from ..errors import JournalError, JournalUnavailable
 from ..events import Event
 from ..ports import Append, Follower
 
@@ -19,10 +19,17 @@ class Followers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._all: tuple[Follower, ...] = ()
+        self._ended = False
 
     def join(self, follower: Follower) -> Callable[[], None]:
-        """Tell `follower` from now on, until the returned function is called."""
+        """Tell `follower` from now on, until the returned function is called.
+
+        Raises:
+            JournalUnavailable: the journal is closed.
+        """
         with self._lock:
+            if self._ended:
+                raise JournalUnavailable("the journal is closed")
             self._all = (*self._all, follower)
         return lambda: self._leave(follower)
 
@@ -44,7 +51,7 @@ class Followers:
     def end(self) -> None:
         """The journal is closed: followers that have an `ended` method are told, once."""
         with self._lock:
-            everybody, self._all = self._all, ()
+            everybody, self._all, self._ended = self._all, (), True
         for follower in everybody:
             ended = getattr(follower, "ended", None)
             if ended is not None:

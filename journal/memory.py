@@ -263,7 +263,7 @@ class MemoryJournal:
                 position=row.id,
             )
 
-    def rows(self, run_id: str) -> list[tuple[int, int, str, bytes]]:
+    def rows(self, run_id: str) -> list[tuple[int, int, str, bytes | str]]:
         """(version, position, tag, state) of everything stored of a run, undecoded, in order of version."""
         self._check_open()
         found = self.recorder.select_events(run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from .memory import MemoryJournal
+from .outside import OutsideReader
 from .sqlite import SqliteJournal
 
 
@@ -17,3 +18,12 @@ def open_journal(path: str | os.PathLike[str] | None, *, max_queued: int = 100_0
     if path is None:
         return MemoryJournal()
     return SqliteJournal(path, max_queued=max_queued)
+
+
+def read_journal(path: str | os.PathLike[str]) -> OutsideReader:
+    """Open the journal at `path` for reading only: beside a live host, or when nobody has it open. Changes nothing.
+
+    Raises:
+        JournalTooNew, JournalUnreadable, JournalError: see `OutsideReader`.
+    """
+    return OutsideReader(path)

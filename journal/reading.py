@@ -109,9 +109,9 @@ class LogReader:
             raise LogCorrupt(run_id, version, "this event is missing")
         return bytes(found[0][2][:HASH_BYTES])
 
-    def rows(self, run_id: str) -> list[tuple[int, int, str, bytes]]:
+    def rows(self, run_id: str) -> list[tuple[int, int, str, bytes | str]]:
         """(version, position, tag, state) of everything stored of a run, undecoded, in order of version."""
-        found: list[tuple[int, int, str, bytes]] = []
+        found: list[tuple[int, int, str, bytes | str]] = []
         while page := self._events(run_id, found[-1][0] if found else -1, PAGE):
             found.extend((version, position, tag, state) for version, tag, state, position in page)
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
@@ -164,7 +164,7 @@ class ReadStore(SQLiteDatastore):
         self.connections = pool
 
     @contextmanager
-    def get_connection(self, *, commit: bool) -> Iterator[SQLiteConnection]:
+    def get_connection(self, *, commit: bool) -> Generator[SQLiteConnection]:
         """Lend a connection for a `with` block."""
         conn = self.connections.get_connection(is_writer=commit)
         try:

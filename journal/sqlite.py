@@ -6,12 +6,12 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import ForkedProcess, JournalError, JournalUnreadable
+from ..errors import ForkedProcess, JournalUnreadable
 from ..ports import Append, Follower
 from ..projections import Checkpoint
 from . import files, forks
@@ -116,7 +116,7 @@ class SqliteJournal(LogReader):
     def __init__(self, path: str | os.PathLike[str], *, max_queued: int = 100_000) -> None:
         check_sqlite()
         self.path = files.resolve(path)
-        self._closed = self._forked = False
+        self._forked = False
         self._lock = files.HostLock(self.path)
         self._guard = -1
         try:
@@ -127,7 +127,7 @@ class SqliteJournal(LogReader):
             raise
         self._followers = Followers()
         self._connections = ReadConnections(self.path, lambda: open_for_reading(self.path))
-        super().__init__(self._connections.query)
+        super().__init__(self._ask)
         self.recorder = EventsRecorder(ReadStore(self._connections), EVENTS_TABLE)
         self._writer = Writer(
             lambda: open_for_writing(self.path),
@@ -146,6 +146,7 @@ class SqliteJournal(LogReader):
     def _own(self) -> None:
         """Take the host lock and the guard, creating the file if there is none. What is not ours stays as it is."""
         self._lock.take(create=False)
+        empty = False
         exists = Path(self.path).exists()
         if exists:
             self._guard, empty = files.read_header(self.path, os.O_RDWR)
@@ -154,7 +155,9 @@ class SqliteJournal(LogReader):
                 files.make_directory(self.path)
             self._lock.take(create=True)
             if not exists or empty:
-                files.keep(self._guard) if exists else None
+                if empty:
+                    os.close(self._guard)
+                    self._guard = -1
                 create_file(self.path)
                 self._guard, _ = files.read_header(self.path, os.O_RDWR)
         except (OSError, sqlite3.Error) as error:
@@ -193,9 +196,9 @@ class SqliteJournal(LogReader):
         """See `ports.Journal.epoch`."""
         return self._epoch
 
-    def _rows(self, sql: str, *parameters: Any) -> list[Any]:
+    def _ask(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         self._check_process()
-        return super()._rows(sql, *parameters)
+        return self._connections.query(sql, parameters)
 
     def _check_process(self) -> None:
         if self._forked:
@@ -203,13 +206,11 @@ class SqliteJournal(LogReader):
 
     def append(self, append: Append) -> None:
         """See `ports.Journal.append`."""
-        if self._forked:
-            raise ForkedProcess("this journal")
+        self._check_process()
         self._writer.put(append)
 
     def load(self, run_id: str) -> Checkpoint:
         """See `ports.Journal.load`. A fold of more than 2,000 events leaves a snapshot for the next time."""
-        self._check_process()
         start = self._snapshot(run_id)
         begin = start.checkpoint if start is not None else Checkpoint()
         checkpoint = self._load_from(run_id, begin)
@@ -260,6 +261,3 @@ def _why(error: Exception) -> str:
     if isinstance(error, sqlite3.OperationalError):
         return str(error)
     return f"it is damaged: {error}"
-
-
-__all__ = ["JournalError", "SqliteJournal", "create_file", "open_for_reading", "open_for_writing"]

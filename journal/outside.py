@@ -1,0 +1,233 @@
+"""Reading a journal from another process, beside a live host or when nobody has it open: no lock, no change.
+
+How the file is opened depends on what lies beside it. With a write-ahead log and its index there may be a host, and
+SQLite's own read-only mode is right. With neither, the database is complete and is read as immutable, since the
+read-only mode would create both. With a log and no index (a copied journal), a private copy of both is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..errors import ForkedProcess, JournalError, JournalTooNew, JournalUnavailable, JournalUnreadable
+from ..ports import Append, Follower
+from . import files, forks
+from .checkpoints import BUSY_MS
+from .followers import Followers
+from .layout import APPLICATION_ID, LAYOUT, check_sqlite
+from .reading import LogReader
+
+log = logging.getLogger("executus.journal")
+
+POLL_S = 0.05
+"""Seconds between two looks for new commits while somebody follows."""
+
+PAGE = 1000
+"""Events told at once."""
+
+Found = tuple[Any, ...]
+"""What lies there: "alone", "shared" or "copied", and the marks by which a change of the files is seen."""
+
+
+class OutsideReader(LogReader):
+    """The reading half of `ports.Journal` over the file `path`; `append` raises. Thread-safe.
+
+    Raises:
+        JournalTooNew, JournalUnreadable: it is no journal of ours.
+        JournalError: the linked SQLite is too old.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        check_sqlite()
+        super().__init__(self._ask)
+        self.path = files.resolve(path)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[Found, sqlite3.Connection]] = []
+        self._copies: list[tempfile.TemporaryDirectory[str]] = []
+        self._followers = Followers()
+        self._closed = threading.Event()
+        self._forked = False
+        self._polling: threading.Thread | None = None
+        self._check_identity()
+        forks.register(self)
+
+    def _check_identity(self) -> None:
+        try:
+            application = self._ask("PRAGMA application_id")[0][0]
+            layout = self._ask("PRAGMA user_version")[0][0]
+        except sqlite3.Error as error:
+            self._drop_idle()
+            raise JournalUnreadable(self.path, str(error)) from error
+        if application == APPLICATION_ID and 1 <= layout <= LAYOUT:
+            return
+        self._drop_idle()
+        if application == APPLICATION_ID:
+            raise JournalTooNew(self.path, layout, LAYOUT)
+        empty = Path(self.path).stat().st_size == 0
+        raise JournalUnreadable(self.path, "it is empty" if empty else "it is an SQLite database of another program")
+
+    # -------------------------------------------------------------- connections
+
+    def _look(self) -> Found:
+        try:
+            database = os.stat(self.path)  # noqa: PTH116 - three looks a query
+        except OSError as error:
+            raise JournalUnreadable(self.path, error.strerror or str(error)) from error
+        if not stat.S_ISREG(database.st_mode):
+            what = "a directory" if stat.S_ISDIR(database.st_mode) else "no regular file"
+            raise JournalUnreadable(self.path, f"it is {what}")
+        wal = _stat(self.path + "-wal")
+        if wal is not None and _stat(self.path + "-shm") is not None:
+            return "shared", database.st_ino, wal.st_ino
+        marks = database.st_ino, database.st_size, database.st_mtime_ns
+        if wal is None or wal.st_size == 0:
+            return "alone", *marks
+        return "copied", *marks, wal.st_size, wal.st_mtime_ns
+
+    def _connect(self, found: Found) -> sqlite3.Connection:
+        path, how = self.path, "mode=ro"
+        if found[0] == "alone":
+            how = "mode=ro&immutable=1"
+        elif found[0] == "copied":
+            copy = tempfile.TemporaryDirectory(prefix="executus-")
+            self._copies.append(copy)
+            path = os.path.join(copy.name, "journal")  # noqa: PTH118
+            for ending in ("", "-wal"):
+                shutil.copyfile(self.path + ending, path + ending)
+        connection = sqlite3.connect(
+            f"{Path(path).as_uri()}?{how}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=BUSY_MS / 1000,
+        )
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    def _ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one statement. What is read while the files change from one kind to another is read again."""
+        if self._forked:
+            raise ForkedProcess("this journal")
+        for _ in range(10):
+            if self._closed.is_set():
+                raise JournalUnavailable("the journal is closed")
+            found = self._look()
+            connection = self._lend(found)
+            try:
+                rows = connection.execute(sql, parameters).fetchall()
+                same = self._look() == found
+            except BaseException as error:
+                connection.close()
+                if isinstance(error, sqlite3.Error) and self._look() != found:
+                    continue
+                raise
+            if same:
+                with self._lock:
+                    self._idle.append((found, connection))
+                return rows
+            connection.close()
+        raise JournalUnavailable(f"{self.path} is being replaced again and again")
+
+    def _lend(self, found: Found) -> sqlite3.Connection:
+        stale: list[sqlite3.Connection] = []
+        chosen = None
+        with self._lock:
+            while self._idle and chosen is None:
+                what, connection = self._idle.pop()
+                if what == found:
+                    chosen = connection
+                else:
+                    stale.append(connection)
+        for connection in stale:
+            connection.close()
+        return chosen if chosen is not None else self._connect(found)
+
+    def _drop_idle(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+            copies, self._copies = self._copies, []
+        for _, connection in idle:
+            connection.close()
+        for copy in copies:
+            copy.cleanup()
+
+    # -------------------------------------------------------------- the journal
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the newest owner."""
+        return int(self._rows("SELECT epoch FROM owner")[0][0])
+
+    def append(self, append: Append) -> NoReturn:
+        """Never possible here.
+
+        Raises:
+            JournalError: always.
+        """
+        raise JournalError(f"{self.path} is open for reading only; nothing was stored")
+
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        """See `ports.Journal.follow`; told at most 50 ms later than a host's own followers."""
+        at = self.head()
+        leave = self._followers.join(follower)
+        with self._lock:
+            if self._polling is None:
+                self._polling = threading.Thread(target=self._poll, args=(at,), name="executus-tail", daemon=True)
+                self._polling.start()
+        return leave
+
+    def _poll(self, at: int) -> None:
+        seen: object = None
+        lent: tuple[Found, sqlite3.Connection] | None = None
+        while not self._closed.wait(POLL_S):
+            try:
+                found = self._look()
+                if lent is None or lent[0] != found:
+                    if lent is not None:
+                        lent[1].close()
+                    lent = None
+                    lent = found, self._connect(found)
+                now = found, lent[1].execute("PRAGMA data_version").fetchone()[0]
+                while now != seen and (page := self.scan(at, PAGE)):
+                    at = page[-1].position
+                    self._followers.tell(page)
+                seen = now
+            except (JournalError, OSError, sqlite3.Error) as error:
+                if not self._closed.is_set() and seen is not None:
+                    log.warning("%s cannot be followed now: %s", self.path, error)
+                seen = None
+        if lent is not None:
+            lent[1].close()
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """End it; `timeout` is not needed."""
+        if self._forked:
+            raise ForkedProcess("this journal")
+        if not self._closed.is_set():
+            self._closed.set()
+            forks.unregister(self)
+            self._followers.end()
+            self._drop_idle()
+        return True
+
+    def left_behind(self) -> list[object]:
+        """In a forked child: its connections are the parent's."""
+        self._forked = True
+        return list(self._idle)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)  # noqa: PTH116 - three looks a query
+    except FileNotFoundError:
+        return None
