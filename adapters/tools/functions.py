@@ -82,7 +82,8 @@ class FunctionTool(Generic[P, R]):
         return None
 
     def call(self, arguments: str, context: ToolContext = _NO_CONTEXT) -> str | Awaitable[str]:
-        """Call the function with `arguments`; return its result as text, or an awaitable of it if it is async.
+        """Call the function with `arguments`; return its result as text: in mode "thread" the text itself, else an
+        awaitable of it, which in mode "process" runs the function in a child process until it is cancelled.
 
         A string is returned as it is, None as "", bytes as UTF-8, anything else as JSON, or as its `str()` where JSON
         has no form for it.
@@ -91,6 +92,14 @@ class FunctionTool(Generic[P, R]):
             ValueError: the arguments do not fit.
             Exception: whatever the function raises.
         """
+        if self.mode != "process":
+            return cast("str | Awaitable[str]", self.call_here(arguments, context))
+        from .process import run_in_process  # only where it is needed
+
+        return run_in_process(self.call_here, arguments, context)
+
+    def call_here(self, arguments: str, context: ToolContext) -> Any:
+        """What `call` does, in this process whatever the mode."""
         try:
             keywords = self._decode(arguments)
         except Exception as error:

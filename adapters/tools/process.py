@@ -9,10 +9,15 @@ import pickle
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
-from ...ports import Tool, ToolContext
+from ...ports import ToolContext
 from . import process_child
 from .process_child import FAILED, FRAME, MAX_ANSWER_BYTES, RESULT
+
+MAX_PROCESSES = 64
+"""Tool processes of one event loop at the same time; further calls wait for their turn."""
 
 GRACE_S = 5.0
 """Seconds to wait for the end of a killed process, and for the rest of an answer after its process ended."""
@@ -27,26 +32,36 @@ answer(line, order)
 """
 
 
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+
+
 class ToolProcessFailed(Exception):
     """The tool's process gave no result: the tool raised there (the class then has the name of what it raised), or the
     process ended first. The text is for the model.
     """
 
 
-async def run_in_process(tool: Tool, arguments: str, context: ToolContext) -> str:
-    """Run `tool.call(arguments, context)` in a new process and return its result, cut to what a fact holds.
+async def run_in_process(call: Callable[[str, ToolContext], str], arguments: str, context: ToolContext) -> str:
+    """Run `call(arguments, context)` in a new process and return its result, cut to what a fact holds.
 
-    The child is a fresh interpreter: it imports the tool's module, and has no file or socket of this process except
-    standard error, where its standard output goes too. It leads its own session. When the call is over, cancelled, or
-    this process dies, it is killed with everything it started, except what left its process group.
+    The child is a fresh interpreter: it is sent `call` pickled, imports the module it comes from, and has no file or
+    socket of this process except standard error, where its standard output goes too. It leads its own session. When
+    the call is over, cancelled, or this process dies, it is killed with everything it started, except what left its
+    process group.
 
     Raises:
-        ToolProcessFailed: the tool raised, could not be loaded there, or its process ended without an answer.
-        TypeError, ValueError: the tool cannot be found or rebuilt by another process; says what was expected.
+        ToolProcessFailed: `call` raised, could not be loaded there, or its process ended without an answer.
+        TypeError, ValueError: `call` cannot be found or rebuilt by another process; says what was expected.
         OSError: no process could be started.
     """
     process_child.refuse_nested()
-    order = _order(tool, arguments, context)
+    order = _order(call, arguments, context)
+    loop = asyncio.get_running_loop()
+    async with _turns.setdefault(loop, asyncio.Semaphore(MAX_PROCESSES)):
+        return await _run(order)
+
+
+async def _run(order: bytes) -> str:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         process = await asyncio.create_subprocess_exec(
@@ -85,14 +100,14 @@ async def run_in_process(tool: Tool, arguments: str, context: ToolContext) -> st
     raise (type(name, (ToolProcessFailed,), {}) if kind == FAILED else ToolProcessFailed)(text)
 
 
-def _order(tool: Tool, arguments: str, context: ToolContext) -> bytes:
+def _order(call: Callable[[str, ToolContext], str], arguments: str, context: ToolContext) -> bytes:
     try:
-        call = pickle.dumps((tool, arguments, context))
+        order = pickle.dumps((call, arguments, context))
     except ValueError:
         raise
     except Exception as error:
-        raise TypeError(f"tool {tool.spec.name} cannot be sent to a child process: {error}") from error
-    return pickle.dumps((sys.path, sys.argv)) + pickle.dumps(call)
+        raise TypeError(f"{call!r} cannot be sent to a child process: {error}") from error
+    return pickle.dumps((sys.path, sys.argv)) + pickle.dumps(order)
 
 
 def _python() -> str:

@@ -32,11 +32,11 @@ def answer(line: socket.socket, order: IO[bytes]) -> None:
     global _loading
     line.set_inheritable(False)
     _quiet_stdout()
-    call = pickle.load(order)  # noqa: S301 (from the host that started this process)
+    sent = pickle.load(order)  # noqa: S301 (from the host that started this process)
     threading.Thread(target=_die_with_the_host, args=(order,), name="executus-host", daemon=True).start()
     _loading = line
     try:
-        tool, arguments, context = pickle.loads(call)  # noqa: S301
+        call, arguments, context = pickle.loads(sent)  # noqa: S301
     except BaseException as error:
         _send(
             line, UNLOADED, "", f"the tool could not be loaded in its process: {type(error).__name__}: {_text(error)}"
@@ -44,7 +44,7 @@ def answer(line: socket.socket, order: IO[bytes]) -> None:
         return
     _loading = None
     try:
-        result: Any = tool.call(arguments, context)
+        result: Any = call(arguments, context)
         if not isinstance(result, str):
             raise TypeError(f"a tool in a process returns text, got {type(result).__name__}")
     except BaseException as error:

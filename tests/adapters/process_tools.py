@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 
 from executus.adapters.tools.functions import tool
+from executus.adapters.tools.process import run_in_process
 from executus.ports import ToolContext, ToolSpec
 
 
@@ -124,5 +126,8 @@ class Shout:
     def check(self, arguments: str) -> str | None:
         return None
 
-    def call(self, arguments: str, context: ToolContext) -> str:
+    def call(self, arguments: str, context: ToolContext) -> Awaitable[str]:
+        return run_in_process(self.shout, arguments, context)
+
+    def shout(self, arguments: str, context: ToolContext) -> str:
         return arguments + self.mark

@@ -12,7 +12,7 @@ import pytest
 
 from adapters import process_tools as tools
 from executus.adapters.tools.functions import tool
-from executus.adapters.tools.process import ToolProcessFailed, run_in_process
+from executus.adapters.tools.process import ToolProcessFailed
 from executus.events.clean import MAX_TEXT, clean_text
 from executus.ports import Tool, ToolContext
 
@@ -25,7 +25,13 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(one: Tool, arguments: str = "") -> str:
-    return asyncio.run(asyncio.wait_for(run_in_process(one, arguments, CONTEXT), DEADLINE_S))
+    return asyncio.run(asyncio.wait_for(start(one, arguments), DEADLINE_S))
+
+
+async def start(one: Tool, arguments: str = "") -> str:
+    result = one.call(arguments, CONTEXT)
+    assert not isinstance(result, str)
+    return await result
 
 
 class Pids:
@@ -137,7 +143,7 @@ def test_a_grandchild_is_killed_when_the_tool_returns(tmp_path: Path) -> None:
     where = tmp_path / "grandchild"
 
     async def story() -> None:
-        assert await run_in_process(tools.orphan, f'{{"where": "{where}"}}', CONTEXT) == "done"
+        assert await start(tools.orphan, f'{{"where": "{where}"}}') == "done"
         await until_gone(int(where.read_text()))
 
     asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
@@ -148,7 +154,7 @@ def test_a_grandchild_that_holds_the_line_does_not_hide_an_exit(tmp_path: Path) 
 
     async def story() -> None:
         with pytest.raises(ToolProcessFailed, match="exit code 5"):
-            await run_in_process(tools.orphan, f'{{"where": "{where}", "code": 5}}', CONTEXT)
+            await start(tools.orphan, f'{{"where": "{where}", "code": 5}}')
         await until_gone(int(where.read_text()))
 
     asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
@@ -159,7 +165,7 @@ def test_cancelling_kills_the_tool_and_all_it_started_and_leaves_no_zombie(tmp_p
 
     async def story() -> None:
         told = Pids(tmp_path)
-        call = asyncio.create_task(run_in_process(tools.hang, told.arguments, CONTEXT))
+        call = asyncio.create_task(start(tools.hang, told.arguments))
         pids = await told.wait()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -183,7 +189,7 @@ def test_a_timeout_kills_the_tool(tmp_path: Path) -> None:
                     limit.reschedule(asyncio.get_running_loop().time())
 
                 starting = asyncio.create_task(when_started())
-                await run_in_process(tools.hang, told.arguments, CONTEXT)
+                await start(tools.hang, told.arguments)
         await starting
         for pid in pids:
             await until_gone(pid)
@@ -198,10 +204,12 @@ def test_a_tool_dies_with_its_host(tmp_path: Path) -> None:
         import asyncio, sys
         sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
         from adapters import process_tools
-        from executus.adapters.tools.process import run_in_process
         from executus.ports import ToolContext
 
-        asyncio.run(run_in_process(process_tools.hang, sys.argv[1], ToolContext("", "", "")))
+        async def main():
+            await process_tools.hang.call(sys.argv[1], ToolContext("", "", ""))
+
+        asyncio.run(main())
         """)
     )
 
@@ -232,10 +240,27 @@ def test_a_child_leads_its_own_session() -> None:
 
 def test_many_run_at_once() -> None:
     async def story() -> list[str]:
-        calls = (run_in_process(tools.add, f'{{"a": {n}, "b": {n}}}', CONTEXT) for n in range(6))
+        calls = (start(tools.add, f'{{"a": {n}, "b": {n}}}') for n in range(6))
         return await asyncio.gather(*calls)
 
     assert asyncio.run(asyncio.wait_for(story(), DEADLINE_S)) == ["0", "2", "4", "6", "8", "10"]
+
+
+def test_no_more_than_the_limit_run_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("executus.adapters.tools.process.MAX_PROCESSES", 1)
+
+    async def story() -> None:
+        told = Pids(tmp_path)
+        first = asyncio.create_task(start(tools.hang, told.arguments))
+        await told.wait()
+        second = asyncio.create_task(start(tools.add, '{"a": 1, "b": 2}'))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(children()) == 1
+        first.cancel()
+        assert await second == "3"
+
+    asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
 
 
 def test_it_works_on_a_loop_outside_the_main_thread() -> None:
@@ -256,7 +281,7 @@ def test_a_tool_object_is_sent_whole() -> None:
 def test_a_tool_object_that_cannot_be_sent_is_refused() -> None:
     shout = tools.Shout("!")
     shout.listener = lambda: None  # type: ignore[attr-defined]
-    with pytest.raises(TypeError, match="tool shout cannot be sent to a child process"):
+    with pytest.raises(TypeError, match=r"Shout.shout.* cannot be sent to a child process"):
         run(shout, "hey")
 
 
@@ -271,15 +296,17 @@ def test_a_local_function_cannot_be_a_process_tool() -> None:
 MAIN_SCRIPT = """
 import asyncio
 from executus.adapters.tools.functions import tool
-from executus.adapters.tools.process import run_in_process
 from executus.ports import ToolContext
 
 @tool(mode="process")
 def where() -> str:
     return __name__
 
+async def ask():
+    return await where.call("", ToolContext("", "", ""))
+
 def main():
-    print(asyncio.run(run_in_process(where, "", ToolContext("", "", ""))))
+    print(asyncio.run(ask()))
 """
 
 
