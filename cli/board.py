@@ -11,13 +11,15 @@ import click
 
 from ..projections.overview import Overview
 from .shapes import print_json, run_shape
-from .words import coloured, count, many, one_line, padded, short, span
+from .words import coloured, count, cut, many, one_line, short, span
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 REDRAW_S = 0.25
 """Seconds between two pictures of the live table."""
+WORDS_WIDTH = 160
+"""Columns of last words, where the screen has them."""
 ROOM_BESIDE = 6
 """Lines of the screen that are not rows: heading, counts, what comes after."""
 
@@ -140,7 +142,7 @@ class LiveBoard:
         tokens = sum(row.state.input_tokens + row.state.output_tokens for row in rows.values())
         calls = sum(row.state.tool_calls for row in rows.values())
         took = span(time.monotonic() - self._began)
-        bar = padded("━" * round(24 * over / max(1, self._total)), 24)
+        bar = ("━" * round(24 * over / max(1, self._total))).ljust(24, "─")
         return (
             f"\n{bar} {over} of {many(self._total, 'run')}, {many(calls, 'tool call')}, {count(tokens)} tokens, {took}"
         )
@@ -164,6 +166,5 @@ def summary_line(statuses: Mapping[str, int]) -> str:
 def _words(row: Overview) -> str:
     state = row.state
     if state.error:
-        return one_line(state.error[:300])
-    first, _, rest = state.output.strip().partition("\n")
-    return one_line(f"{first} {rest}"[:300]) or one_line(state.reason)
+        return cut(one_line(state.error), WORDS_WIDTH)
+    return cut(one_line(state.output.strip().partition("\n\n")[0][:300]) or one_line(state.reason), WORDS_WIDTH)

@@ -55,7 +55,7 @@ def demonstrate(
     with Runtime(db, agents=[agent]) as runtime:
         swarm = _Swarm(runtime, agent, files, jobs)
         interrupted = swarm.work(board)
-    _print_summary(swarm.rows, time.monotonic() - began, db, as_json, interrupted)
+    _print_summary(swarm.rows, time.monotonic() - began, db, as_json, interrupted, estimated=model is None)
     if interrupted:
         return INTERRUPTED
     return OK if all(row.status == "ok" for row in swarm.rows.values()) else PROBLEM
@@ -197,7 +197,10 @@ class _Swarm:
                 continue  # it ended meanwhile, or stays resumable
 
 
-def _print_summary(rows: dict[str, Overview], took_s: float, db: Path, as_json: bool, interrupted: bool) -> None:
+def _print_summary(
+    rows: dict[str, Overview], took_s: float, db: Path, as_json: bool, interrupted: bool, estimated: bool
+) -> None:
+    guess = " (estimated)" if estimated else ""
     statuses = Counter(str(row.status) for row in rows.values())
     states = [row.state for row in rows.values()]
     steps, calls = sum(state.step for state in states), sum(state.tool_calls for state in states)
@@ -221,7 +224,7 @@ def _print_summary(rows: dict[str, Overview], took_s: float, db: Path, as_json: 
         click.echo("\nInterrupted: the runs at work were cancelled, the journal is whole.")
     click.echo(
         f"\n{many(len(rows), 'run')}: {summary_line(statuses)}. {many(steps, 'step')}, {many(calls, 'tool call')}, "
-        f"{count(tokens_in)} tokens in, {count(tokens_out)} out, in {span(took_s)}."
+        f"{count(tokens_in)} tokens in, {count(tokens_out)} out{guess}, in {span(took_s)}."
     )
     if not rows:
         return

@@ -15,7 +15,7 @@ from ..projections.overview import Overview
 from .opening import hosted, reading, row_of, status_of
 from .program import Misuse
 from .shapes import print_json, run_shape
-from .words import age, coloured, columns, count, one_line, short
+from .words import age, coloured, columns, count, cut, one_line, short
 
 STATUSES = (*get_args(Status), "running", "waiting", "suspended", "unreadable")
 
@@ -54,6 +54,8 @@ def _newest(journal: Journal, alive: bool, statuses: tuple[str, ...]) -> Iterato
             yield row, status, why
 
 
+WORDS_WIDTH = 120
+"""Columns of last words, also in a pipe; `--json` has them whole."""
 HEADINGS = ["RUN", "STATUS", "AGE", "AGENT", "STEPS", "TOOLS", "TOKENS", "NAME", "LAST WORDS"]
 
 
@@ -69,12 +71,12 @@ def _cells(row: Overview, status: str, why: str) -> list[str]:
         str(state.tool_calls),
         count(state.input_tokens + state.output_tokens),
         one_line(row.info.name)[:40],
-        last or state.error or one_line(state.output[:400]) or state.reason,
+        cut(one_line(last or state.error or state.output[:1000] or state.reason), WORDS_WIDTH),
     ]
 
 
 def _print_table(table: list[list[str]]) -> None:
-    rows = columns([HEADINGS, *([*cells[:-1], one_line(cells[-1])] for cells in table)], right=(2, 4, 5, 6))
+    rows = columns([HEADINGS, *table], right=(2, 4, 5, 6))
     for index, cells in enumerate(rows):
         if index:
             cells[1] = coloured(cells[1].strip(), cells[1])

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from ..adapters.models.scripted import ScriptedModel, call, say
+from ..adapters.models.scripted import Answer, ScriptedModel, call
 from ..events import Message, Text, ToolCall, ToolResult
-from ..ports import ModelRequest, Reply
+from ..ports import ModelRequest
+from .words import many
 
 NAME = "stand-in:rules"
 LONG_LINES = 50
 MANY_PARAMETERS = 6
-SMALL_FILE_LINES = 60
 
 _FILE = re.compile(r"`([^`]+)`")
 _DEFINITION = re.compile(
@@ -56,38 +56,37 @@ class _Definition(NamedTuple):
         return not any(part.startswith("_") for part in self.name.split("."))
 
 
-def review(request: ModelRequest) -> Reply:
+def review(request: ModelRequest) -> Answer:
     """The next reply of a review: an outline first, then a closer look at what it shows, then the findings."""
     path = _asked(request.messages)
     seen = list(_seen(request.messages))
     outlines = [one for one in seen if one.name == "outline"]
     if not outlines:
-        return say("I start with the outline.", call("outline", path=path))
+        return ["I start with the outline.", call("outline", path=path)]
     outline = outlines[0]
     if outline.is_error or outline.text.startswith("does not parse"):
-        return say(_signed(f"I could not review `{path}`: {outline.text}"))
+        return _signed(f"I could not review `{path}`: {outline.text}")
     definitions = list(_definitions(outline.text))
     searches = [one for one in seen if one.name == "search"]
     if not searches:
-        return say(
+        return [
             "Next I look for shortcuts.",
             *(call("search", text=text, path=path) for text in ("except:", "except Exception", "TODO", "FIXME")),
-        )
+        ]
     longest = max(definitions, key=lambda one: one.length if one.kind == "def" else 0, default=None)
     read = [one for one in seen if one.name == "read_file"]
     if not read and longest is not None and longest.kind == "def" and longest.length > LONG_LINES:
         last = longest.line + longest.length - 1
-        return say(
+        return [
             f"`{longest.name}` is long; I read it.",
             call("read_file", path=path, first_line=longest.line, last_line=last),
-        )
+        ]
     findings = [*_in_outline(definitions), *_in_searches(searches), *_in_text(longest, read)]
-    head = outline.text.partition(",")[0]
+    looked_at = f"{outline.text.partition(',')[0]} with {many(len(definitions), 'definition')}"
     if not findings:
-        return say(_signed(f"`{path}` ({head}, {len(definitions)} definitions): my rules find nothing to change."))
-    counted = "1 finding" if len(findings) == 1 else f"{len(findings)} findings"
+        return _signed(f"Nothing to change by my rules, in {looked_at}.")
     body = "\n".join(f"- line {line}: {text}" for line, text in sorted(findings))
-    return say(_signed(f"`{path}` ({head}, {len(definitions)} definitions): {counted}.\n{body}"))
+    return _signed(f"{many(len(findings), 'finding')} in {looked_at}.\n{body}")
 
 
 def _asked(messages: Sequence[Message]) -> str:
@@ -162,4 +161,4 @@ def _in_text(longest: _Definition | None, read: list[_Seen]) -> Iterator[tuple[i
 
 
 def _signed(text: str) -> str:
-    return f"{text}\n(Written by the offline stand-in: fixed rules, no language model.)"
+    return f"{text}\n\n(The offline stand-in wrote this: fixed rules, no language model.)"
