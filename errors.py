@@ -179,9 +179,9 @@ class ModelRefused(ExecutusError):
 class ExtraMissing(ExecutusError):
     """An optional part is not installed; the message is the command that installs it."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra: pip install 'executus[{extra}]'")
-        self.what, self.extra = what, extra
+    def __init__(self, what: str, extra: str, package: str = "executus") -> None:
+        super().__init__(f"{what} needs an extra: pip install '{package}[{extra}]'")
+        self.what, self.extra, self.package = what, extra, package
 
 
 class ImportRefused(ExecutusError):
