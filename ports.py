@@ -48,14 +48,13 @@ class Reply(msgspec.Struct, frozen=True):
     response_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(msgspec.Struct, frozen=True):
     """One model call. messages: the transcript. settings: the agent's, passed through. on_delta: where pieces go, if
     anybody watches."""
 
     messages: Sequence[Message]
     tools: Sequence[ToolSpec] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, Any] = {}
     run_id: str = ""
     step: int = 0
     attempt: int = 1
@@ -85,8 +84,7 @@ class Model(Protocol):
 # ------------------------------------------------------------------ tools
 
 
-@dataclass(frozen=True, slots=True)
-class ToolContext:
+class ToolContext(msgspec.Struct, frozen=True):
     """What a tool is told about its call. key: the idempotency key, the same for every attempt of this call."""
 
     run_id: str

@@ -57,7 +57,7 @@ class Dispatcher:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._monotonic = clock.monotonic
         self._ready: deque[Mailbox] = deque()
         self._wake = threading.Lock()  # held while there is nothing to wake up for
         self._wake.acquire()
@@ -81,6 +81,7 @@ class Dispatcher:
         """Give `mailbox` a slice, soon."""
         self._ready.append(mailbox)
         if self._idle:
+            self._idle = False
             self._rouse()
 
     def _rouse(self) -> None:
@@ -106,7 +107,7 @@ class Dispatcher:
 
     def awake(self) -> float:
         """Seconds of awake time from an arbitrary start."""
-        return self._clock.monotonic() - self._slept
+        return self._monotonic() - self._slept
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call `call` on the timer thread after `seconds` of awake time."""
@@ -129,7 +130,7 @@ class Dispatcher:
                 self._dropped = 0
 
     def _watch(self) -> None:
-        before = self._clock.monotonic()
+        before = self._monotonic()
         while not self._stopping:
             due: list[Timer] = []
             with self._timing:
@@ -137,7 +138,7 @@ class Dispatcher:
                 wait = TICK_S if not self._timers else min(TICK_S, self._timers[0][0] - now)
                 if wait > 0:
                     self._timing.wait(wait)
-            after = self._clock.monotonic()
+            after = self._monotonic()
             if after - before > SLEPT_AFTER_S:
                 self._slept += after - before
                 log.warning("the host did not run for %.1f s; deadlines move by that much", after - before)
@@ -161,8 +162,8 @@ class Dispatcher:
         self._rouse()
         with self._timing:
             self._timing.notify_all()
-        deadline = self._clock.monotonic() + timeout
+        deadline = self._monotonic() + timeout
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - self._clock.monotonic()))
+                thread.join(max(0.0, deadline - self._monotonic()))
         return not any(thread.is_alive() for thread in self._threads)

@@ -24,8 +24,9 @@ MAILBOX_LIMIT = 10_000
 class Mailbox:
     """pykka's `ActorInbox`, for actors that share threads.
 
-    Messages of one sender keep their order. Those the actor's class calls urgent overtake the others. At most one thread handles an actor's messages at a time. Queues exist only while they hold something:
-    an idle actor costs a lock and four slots.
+    Messages of one sender keep their order. Those the actor's class calls urgent overtake the others. At most one
+    thread handles an actor's messages at a time: whoever turns `_scheduled` on. A deque's own operations are atomic,
+    so that the lock is only for turning it on and for closing.
     """
 
     __slots__ = ("_actor", "_closed", "_lock", "_normal", "_scheduled", "_urgent")
@@ -33,18 +34,17 @@ class Mailbox:
     def __init__(self) -> None:
         self._actor: PooledActor | None = None
         self._lock = threading.Lock()
-        self._normal: deque[Envelope[Any]] | None = None
+        self._normal: deque[Envelope[Any]] = deque()
         self._urgent: deque[Envelope[Any]] | None = None
-        self._scheduled = False
+        self._scheduled = True  # nobody may start a slice before there is an actor
         self._closed = False
 
     def attach(self, actor: PooledActor) -> None:
         """Start delivering to `actor` (pykka's own reference to it is weak: this one keeps it alive)."""
-        with self._lock:
-            self._actor = actor
-            self._scheduled = waiting = self._normal is not None or self._urgent is not None
-        if waiting:
-            actor.scheduler.schedule(self)
+        self._actor = actor
+        self._scheduled = False
+        if self._normal or self._urgent:
+            self._rouse()
 
     def put(self, envelope: Envelope[Any], /) -> None:
         """Queue `envelope`; never blocks.
@@ -53,26 +53,30 @@ class Mailbox:
             Overloaded: the message is one of the actor's `bounded` types and too many messages wait.
             ActorDeadError: the actor has stopped, and nobody waits for a reply to tell.
         """
+        queue = self._normal
+        actor = self._actor
+        message = envelope.message
+        if actor is not None:
+            if isinstance(message, actor.urgent):
+                with self._lock:
+                    if self._urgent is None:
+                        self._urgent = deque()
+                queue = self._urgent
+            if len(queue) >= MAILBOX_LIMIT and isinstance(message, actor.bounded):
+                raise Overloaded("messages waiting in one mailbox", MAILBOX_LIMIT, "the pace of the sender")
+        queue.append(envelope)
+        if self._closed:
+            self._give_back(envelope, queue)
+        elif not self._scheduled:
+            self._rouse()
+
+    def _rouse(self) -> None:
         with self._lock:
-            if not self._closed:
-                actor = self._actor
-                if actor is not None and isinstance(envelope.message, actor.urgent):
-                    queue = self._urgent
-                    if queue is None:
-                        queue = self._urgent = deque()
-                else:
-                    queue = self._normal
-                    if queue is None:
-                        queue = self._normal = deque()
-                if len(queue) >= MAILBOX_LIMIT and actor is not None and isinstance(envelope.message, actor.bounded):
-                    raise Overloaded("messages waiting in one mailbox", MAILBOX_LIMIT, "the pace of the sender")
-                queue.append(envelope)
-                if self._scheduled or actor is None:
-                    return
-                self._scheduled = True
-                actor.scheduler.schedule(self)
+            actor = self._actor
+            if self._scheduled or actor is None:
                 return
-        _answer_dead(envelope)
+            self._scheduled = True
+        actor.scheduler.schedule(self)
 
     def get(self) -> Envelope[Any]:
         """Take the next message, urgent ones first.
@@ -80,60 +84,60 @@ class Mailbox:
         Raises:
             IndexError: there is none.
         """
-        with self._lock:
-            envelope = self._take()
-        if envelope is None:
-            raise IndexError("the mailbox is empty")
-        return envelope
+        if self._urgent:
+            return self._urgent.popleft()
+        return self._normal.popleft()
 
     def empty(self) -> bool:
         """Whether no message waits."""
-        return self._normal is None and self._urgent is None
+        return not self._normal and not self._urgent
 
     def run_slice(self, messages: int) -> None:
         """Handle up to `messages` messages, then let other actors have a turn."""
+        actor = self._actor
+        if actor is None:
+            return
+        handle = actor.handle
         for _ in range(messages):
-            with self._lock:
-                actor = self._actor
-                envelope = self._take() if actor is not None else None
-                if envelope is None or actor is None:
-                    self._scheduled = False
-                    return
-            actor.handle(envelope)
-            if actor.actor_stopped.is_set():
+            try:
+                envelope = self._urgent.popleft() if self._urgent else self._normal.popleft()
+            except IndexError:
+                break
+            handle(envelope)
+            if self._closed:
                 return
-        with self._lock:
-            if self._normal is None and self._urgent is None:
-                self._scheduled = False
-                return
-            actor = self._actor
-        if actor is not None:
-            actor.scheduler.schedule(self)
+        self._scheduled = False
+        if self._normal or self._urgent:  # also what came in between those lines
+            self._rouse()
 
     def close(self) -> list[Any]:
         """Refuse messages from now on; return those that nobody will handle, in order, without askers."""
         with self._lock:
             self._closed = True
+            self._scheduled = True
             self._actor = None
-            left = [*(self._urgent or ()), *(self._normal or ())]
-            self._normal = self._urgent = None
+            left = [*_drained(self._urgent), *_drained(self._normal)]
         for envelope in left:
             if envelope.reply_to is not None:
                 _answer_dead(envelope)
         return [envelope.message for envelope in left if envelope.reply_to is None]
 
-    def _take(self) -> Envelope[Any] | None:
-        if self._urgent is not None:
-            envelope = self._urgent.popleft()
-            if not self._urgent:
-                self._urgent = None
-            return envelope
-        if self._normal is not None:
-            envelope = self._normal.popleft()
-            if not self._normal:
-                self._normal = None
-            return envelope
-        return None
+    def _give_back(self, envelope: Envelope[Any], queue: deque[Envelope[Any]]) -> None:
+        """The mailbox was closed meanwhile: either `close` took the message along, or its sender is told."""
+        with self._lock:
+            try:
+                queue.remove(envelope)
+            except ValueError:
+                return
+        _answer_dead(envelope)
+
+
+def _drained(queue: deque[Envelope[Any]] | None) -> list[Envelope[Any]]:
+    if queue is None:
+        return []
+    left = list(queue)
+    queue.clear()
+    return left
 
 
 def _answer_dead(envelope: Envelope[Any]) -> None:

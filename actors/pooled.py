@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import pykka
-from pykka.messages import _ActorStop  # pyright: ignore[reportPrivateUsage]
+from pykka.messages import ProxyCall, ProxyGetAttr, ProxySetAttr, _ActorStop  # pyright: ignore[reportPrivateUsage]
 
 from .mailbox import Mailbox
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pykka._envelope import Envelope
 
 log = logging.getLogger("executus.actors")
+
+_PYKKAS_OWN = (_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr)
 
 
 class Cancellable(Protocol):
@@ -87,13 +89,14 @@ class PooledActor(pykka.Actor):
 
     def handle(self, envelope: Envelope[Any]) -> None:
         """Handle one message; contain whatever it raises."""
+        message = envelope.message
         try:
-            response = self._handle_receive(envelope.message)
+            response = self._handle_receive(message) if isinstance(message, _PYKKAS_OWN) else self.on_receive(message)
         except BaseException as error:  # SystemExit in pykka's own loop would stop every actor of the process
             if envelope.reply_to is not None:
                 envelope.reply_to.set_exception(sys.exc_info())
             self.actor_stopped.set()
-            self._report(error, envelope.message)
+            self._report(error, message)
         else:
             if envelope.reply_to is not None:
                 envelope.reply_to.set(response)

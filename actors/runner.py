@@ -24,24 +24,19 @@ from .threads import ThreadPool
 log = logging.getLogger("executus.calls")
 
 LOADING_THREADS = 2
+SWEEP_S = 0.5
 
 
 class Call:
     """One call under way: the first outcome is told, later ones are ignored."""
 
-    __slots__ = ("_reply", "_timer", "_under_way", "over")
+    __slots__ = ("_limits", "_reply", "_under_way", "over")
 
-    def __init__(self, reply: Callable[[Any], None]) -> None:
+    def __init__(self, reply: Callable[[Any], None], limits: TimeLimits) -> None:
         self._reply: Callable[[Any], None] | None = reply
-        self._timer: Cancellable | None = None
+        self._limits = limits
         self._under_way: Cancellable | None = None
         self.over = False
-
-    def guard(self, timer: Cancellable) -> None:
-        """Keep `timer` until there is an outcome."""
-        self._timer = timer
-        if self.over:
-            timer.cancel()
 
     def carry(self, under_way: Cancellable) -> None:
         """What to call off when nobody wants the outcome any more."""
@@ -55,8 +50,7 @@ class Call:
         if reply is None:
             return
         self.over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._limits.forget(self)
         self._under_way = None
         reply(message)
 
@@ -64,8 +58,7 @@ class Call:
         """Nobody wants the outcome."""
         self._reply = None
         self.over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._limits.forget(self)
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
             under_way.cancel()
@@ -76,6 +69,41 @@ class Call:
         self.answer(message)
         if under_way is not None:
             under_way.cancel()
+
+
+class TimeLimits:
+    """Which calls are under way until when. A sweep every half second finds those that are late: a call that answers
+    in time, as nearly all do, costs two dict operations and no timer.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._due: dict[Call, tuple[float, Callable[[], Any]]] = {}
+        self._sweeping = False
+
+    def watch(self, call: Call, seconds: float, late: Callable[[], Any]) -> None:
+        """Answer `call` with `late()` unless it has an outcome within `seconds` of awake time."""
+        if seconds < 4 * SWEEP_S:
+            self._scheduler.call_later(seconds, lambda: None if call.over else call.expire(late()))
+            return
+        self._due[call] = (self._scheduler.awake() + seconds, late)
+        if not self._sweeping:
+            self._sweeping = True
+            self._scheduler.call_later(SWEEP_S, self._sweep)
+
+    def forget(self, call: Call) -> None:
+        """It has an outcome."""
+        self._due.pop(call, None)
+
+    def _sweep(self) -> None:
+        now = self._scheduler.awake()
+        for call, (due, late) in list(self._due.items()):
+            if due <= now and not call.over:
+                call.expire(late())
+        self._sweeping = False
+        if self._due:  # also what came in between those lines
+            self._sweeping = True
+            self._scheduler.call_later(SWEEP_S, self._sweep)
 
 
 class TaskOnLoop:
@@ -175,6 +203,7 @@ class CallRunner:
         self._ids = ids
         self._resolve = resolve
         self._models: dict[str, Model] = {}
+        self._limits = TimeLimits(scheduler)
         self._loop = LoopThread()
         self._threads = ThreadPool("tools", tool_threads)
         self._loading = ThreadPool("loading", LOADING_THREADS)
@@ -186,13 +215,16 @@ class CallRunner:
         self, agent: Agent, request: ModelRequest, reply: Callable[[AcceptReply | AcceptModelFailure], None]
     ) -> Cancellable:
         """Ask the agent's model."""
-        call = Call(reply)
+        call = Call(reply, self._limits)
         if self._closed:
             return call
-        if agent.model_timeout_s is not None:
-            why = f"no answer within {agent.model_timeout_s:g} s"
-            late = partial(self._failure, request, ModelUnavailable(why))
-            call.guard(self._scheduler.call_later(agent.model_timeout_s, lambda: call.expire(late())))
+        timeout_s = agent.model_timeout_s
+        if timeout_s is not None:
+
+            def late() -> AcceptModelFailure:
+                return self._failure(request, ModelUnavailable(f"no answer within {timeout_s:g} s"))
+
+            self._limits.watch(call, timeout_s, late)
         self._begin(call, self._ask(agent, request, call))
         return call
 
@@ -278,7 +310,7 @@ class CallRunner:
         self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptResult | AcceptUnknown], None]
     ) -> Cancellable:
         """Run the tool that `call` names."""
-        doing = Call(reply)
+        doing = Call(reply, self._limits)
         if self._closed:
             return doing
         tool = find_tool(agent, call.name)
@@ -286,8 +318,7 @@ class CallRunner:
             doing.answer(AcceptResult(call=call.call, text=f"the tool {call.name} no longer exists", is_error=True))
             return doing
         if tool.timeout_s is not None:
-            late = _late(call, tool)
-            doing.guard(self._scheduler.call_later(tool.timeout_s, lambda: doing.expire(late)))
+            self._limits.watch(doing, tool.timeout_s, lambda: _late(call, tool))
         began = self._scheduler.awake()
         if tool.mode == "thread":
             done = partial(self._tool_done, doing, call, began)
