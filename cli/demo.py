@@ -55,7 +55,7 @@ def demonstrate(
     with Runtime(db, agents=[agent]) as runtime:
         swarm = _Swarm(runtime, agent, files, jobs)
         interrupted = swarm.work(board)
-    _print_summary(swarm.rows, time.monotonic() - began, db, as_json, interrupted, estimated=model is None)
+    _print_summary(swarm, time.monotonic() - began, db, as_json, interrupted, estimated=model is None)
     if interrupted:
         return INTERRUPTED
     return OK if all(row.status == "ok" for row in swarm.rows.values()) else PROBLEM
@@ -107,6 +107,11 @@ class _Swarm:
         """Set when a run is over, so that the next can start."""
         self._news = threading.Lock()
         self._events = runtime.events(after=runtime.journal.head())
+
+    @property
+    def not_started(self) -> int:
+        """Files whose run has not begun."""
+        return len(self._waiting)
 
     def work(self, board: Board) -> bool:
         """Run everything to its end; True if Ctrl-C ended it."""
@@ -197,9 +202,8 @@ class _Swarm:
                 continue  # it ended meanwhile, or stays resumable
 
 
-def _print_summary(
-    rows: dict[str, Overview], took_s: float, db: Path, as_json: bool, interrupted: bool, estimated: bool
-) -> None:
+def _print_summary(swarm: _Swarm, took_s: float, db: Path, as_json: bool, interrupted: bool, estimated: bool) -> None:
+    rows = swarm.rows
     guess = " (estimated)" if estimated else ""
     statuses = Counter(str(row.status) for row in rows.values())
     states = [row.state for row in rows.values()]
@@ -216,12 +220,14 @@ def _print_summary(
                 "output_tokens": tokens_out,
                 "seconds": round(took_s, 3),
                 "interrupted": interrupted,
+                "not_started": swarm.not_started,
                 "db": str(db),
             }
         )
         return
     if interrupted:
-        click.echo("\nInterrupted: the runs at work were cancelled, the journal is whole.")
+        missing = f", {many(swarm.not_started, 'file')} not begun" if swarm.not_started else ""
+        click.echo(f"\nInterrupted: the runs at work were cancelled{missing}; the journal is whole.")
     click.echo(
         f"\n{many(len(rows), 'run')}: {summary_line(statuses)}. {many(steps, 'step')}, {many(calls, 'tool call')}, "
         f"{count(tokens_in)} tokens in, {count(tokens_out)} out{guess}, in {span(took_s)}."

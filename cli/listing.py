@@ -15,7 +15,7 @@ from ..projections.overview import Overview
 from .opening import hosted, reading, row_of, status_of
 from .program import Misuse
 from .shapes import print_json, run_shape
-from .words import age, coloured, columns, count, cut, one_line, short
+from .words import age, coloured, columns, count, cut, one_line, screen_width, short
 
 STATUSES = (*get_args(Status), "running", "waiting", "suspended", "unreadable")
 
@@ -56,6 +56,8 @@ def _newest(journal: Journal, alive: bool, statuses: tuple[str, ...]) -> Iterato
 
 WORDS_WIDTH = 120
 """Columns of last words, also in a pipe; `--json` has them whole."""
+NARROW = 110
+"""Columns below which there is no room for everything."""
 HEADINGS = ["RUN", "STATUS", "AGE", "AGENT", "STEPS", "TOOLS", "TOKENS", "NAME", "LAST WORDS"]
 
 
@@ -66,17 +68,20 @@ def _cells(row: Overview, status: str, why: str) -> list[str]:
         short(row.run_id),
         status,
         age(time.time() - row.started_at_us / 1e6) if row.started_at_us else "?",
-        one_line(row.agent)[:24],
+        cut(one_line(row.agent), 24),
         str(state.step),
         str(state.tool_calls),
         count(state.input_tokens + state.output_tokens),
-        one_line(row.info.name)[:40],
+        cut(one_line(row.info.name), max(16, min(40, screen_width() // 4))),
         cut(one_line(last or state.error or state.output[:1000] or state.reason), WORDS_WIDTH),
     ]
 
 
 def _print_table(table: list[list[str]]) -> None:
-    rows = columns([HEADINGS, *table], right=(2, 4, 5, 6))
+    narrow = screen_width() < NARROW
+    kept = [index for index, heading in enumerate(HEADINGS) if not (narrow and heading in ("AGENT", "TOOLS"))]
+    numbers = [place for place, index in enumerate(kept) if HEADINGS[index] in ("AGE", "STEPS", "TOOLS", "TOKENS")]
+    rows = columns([[cells[index] for index in kept] for cells in (HEADINGS, *table)], right=numbers)
     for index, cells in enumerate(rows):
         if index:
             cells[1] = coloured(cells[1].strip(), cells[1])

@@ -79,19 +79,19 @@ def _print_conversation(log: Iterable[Event], full: bool) -> None:
 
 def _print_line(line: Line, width: int, full: bool) -> None:
     said = line.kind == "said"
+    mark = {"call": "→ ", "result": "← ", "wrong": "✗ "}.get(line.kind, "")
     text = harmless(line.text.replace("\r\n", "\n")) if full or said else one_line(line.text)
     texts = text.expandtabs(4).rstrip().split("\n") or [""]
     hidden = 0
     if not full:
         hidden = max(0, len(texts) - SAID_LINES)
-        texts = [cut(one, max(20, width - LABEL_WIDTH - 1)) for one in texts[:SAID_LINES]]
+        texts = [cut(one, max(20, width - LABEL_WIDTH - len(mark))) for one in texts[:SAID_LINES]]
     if hidden:
         texts.append(click.style(f"({many(hidden, 'more line')}; --full shows all)", dim=True))
-    label = one_line(line.label)
+    label = harmless(line.label.replace("\n", " "))
     if len(label) >= LABEL_WIDTH:  # what people wrote may have a long name
         click.echo(click.style(label, bold=said))
         label = ""
-    mark = {"call": "→ ", "result": "← ", "wrong": "✗ "}.get(line.kind, "")
     for index, one in enumerate(texts):
         shown = f"{mark if index == 0 else ' ' * len(mark)}{one}"
         if line.kind == "wrong":
