@@ -124,19 +124,7 @@ def decode_event(
     Raises:
         LogCorrupt: the bytes do not decode, or the blob is missing or not what its hash says.
     """
-    try:
-        body = _decode_body(memoryview(state)[HASH_BYTES:])
-        payload: bytes | msgspec.Raw = body.p
-        if body.b is not None:
-            found = blob(body.b.sha256)
-            if found is None or hashlib.sha256(found).digest() != body.b.sha256:
-                raise LogCorrupt(run_id, version, f"blob {body.b.sha256.hex()} is {'missing' if found is None else 'altered'}")
-            payload = found
-        fact = _decode_fact(tag, body.s, payload)
-    except LogCorrupt:
-        raise
-    except Exception as error:  # msgspec raises plain UnicodeDecodeError and RecursionError too
-        raise LogCorrupt(run_id, version, f"{tag} does not decode: {error}") from error
+    body, fact = _open(run_id, version, tag, state, blob)
     return Event(
         run_id=run_id,
         version=version,
@@ -149,6 +137,33 @@ def decode_event(
         epoch=body.o,
         hash=state[:HASH_BYTES],
     )
+
+
+def decode_fact(
+    run_id: str, version: int, tag: str, state: bytes, *, blob: Callable[[bytes], bytes | None]
+) -> tuple[Fact, int]:
+    """As `decode_event`, for folds: the fact and the run's clock in milliseconds, without the rest of the envelope."""
+    body, fact = _open(run_id, version, tag, state, blob)
+    return fact, body.e
+
+
+def _open(
+    run_id: str, version: int, tag: str, state: bytes, blob: Callable[[bytes], bytes | None]
+) -> tuple[Body, Fact]:
+    try:
+        body = _decode_body(memoryview(state)[HASH_BYTES:])
+        payload: bytes | msgspec.Raw = body.p
+        if body.b is not None:
+            found = blob(body.b.sha256)
+            if found is None or hashlib.sha256(found).digest() != body.b.sha256:
+                what = "missing" if found is None else "altered"
+                raise LogCorrupt(run_id, version, f"blob {body.b.sha256.hex()} is {what}")
+            payload = found
+        return body, _decode_fact(tag, body.s, payload)
+    except LogCorrupt:
+        raise
+    except Exception as error:  # msgspec raises plain UnicodeDecodeError and RecursionError too
+        raise LogCorrupt(run_id, version, f"{tag} does not decode: {error}") from error
 
 
 def _decode_fact(tag: str, schema: int, payload: bytes | msgspec.Raw) -> Fact:

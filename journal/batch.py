@@ -21,7 +21,7 @@ _REQUEST = "SELECT run_id FROM runs WHERE request_key = ?"
 _INSERT_EVENT = f"INSERT INTO {EVENTS_TABLE} VALUES (?, ?, ?, ?, ?)"
 _INSERT_BLOB = "INSERT OR IGNORE INTO blobs VALUES (?, ?)"
 _INSERT_RUN = "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
-_UPDATE_RUN = "UPDATE runs SET version = ?, position = ?, over = ?, hash = ? WHERE run_id = ?"
+_UPDATE_RUN = "UPDATE runs SET version = ?, position = ?, over = ?, hash = ? WHERE run_id = ? AND version = ?"
 
 Outcome: TypeAlias = JournalError | None
 
@@ -37,18 +37,30 @@ class NotStored(Exception):
         self.cause, self.mine = cause, mine
 
 
-class _Growing:
-    """A run in this transaction: its head, and whether its row exists already."""
+class StaleHeads(Exception):
+    """A row is not what we remember of it: somebody else wrote. Nothing was stored."""
 
-    __slots__ = ("head", "key", "known", "request_key")
 
-    def __init__(self, key: bytes, head: Head, known: bool) -> None:
-        self.key, self.head, self.known = key, head, known
+class Growing:
+    """A run that is being written: its head, and the version that its row has (0: there is no row)."""
+
+    __slots__ = ("head", "key", "request_key", "stored")
+
+    def __init__(self, key: bytes, head: Head) -> None:
+        self.key, self.head, self.stored = key, head, head.version
         self.request_key: str | None = None
 
 
-def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append]) -> list[Outcome]:
+Heads: TypeAlias = dict[str, Growing]
+"""Heads known from earlier transactions of the same owner. Each is compared with its row when that is updated."""
+
+MOST_HEADS = 50_000
+
+
+def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append], heads: Heads) -> list[Outcome]:
     """Store `appends` durably in one transaction; return for each None, or why it was refused.
+
+    heads is kept up to date, and emptied when anything fails.
 
     Raises:
         Deposed: another host took over; nothing was stored.
@@ -56,39 +68,52 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append])
         sqlite3.Error: the commit failed; it is unknown what was stored, and the connection must be dropped.
     """
     execute = connection.execute
-    execute("BEGIN IMMEDIATE")
+    touched: Heads = {}
     try:
-        outcomes, position = _fill(connection, epoch, appends)
-    except Exception as error:
-        execute("ROLLBACK")
-        if isinstance(error, Deposed):
-            raise
-        raise NotStored(error, _is_content(error)) from error
-    execute("COMMIT")
+        execute("BEGIN IMMEDIATE")
+        try:
+            outcomes, position = _fill(connection, epoch, appends, heads, touched)
+        except Exception as error:
+            execute("ROLLBACK")
+            if isinstance(error, Deposed):
+                raise
+            raise NotStored(error, _is_content(error)) from error
+        execute("COMMIT")
+    except BaseException:
+        heads.clear()
+        raise
     for append, outcome in zip(appends, outcomes, strict=True):
         if outcome is None:
             for stored in append.stored:
                 position += 1
                 force_setattr(stored.event, "position", position)
+    for run_id, one in touched.items():
+        one.stored = one.head.version
+        if one.head.over or not one.stored:
+            del heads[run_id]
+    if len(heads) > MOST_HEADS:
+        heads.clear()
     return outcomes
 
 
-def _fill(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append]) -> tuple[list[Outcome], int]:
-    execute = connection.execute
-    found, last = execute(_STANDING, (EVENTS_TABLE,)).fetchone()
+def _fill(
+    connection: sqlite3.Connection, epoch: int, appends: Sequence[Append], heads: Heads, touched: Heads
+) -> tuple[list[Outcome], int]:
+    found, last = connection.execute(_STANDING, (EVENTS_TABLE,)).fetchone()
     if found != epoch:
         raise Deposed(epoch, found)
     before = position = last or 0
-    growing: dict[str, _Growing] = {}
     requests: dict[str, str] = {}
     rows: list[tuple[int, bytes, int, str, bytes]] = []
     blobs: list[tuple[bytes, bytes]] = []
     outcomes: list[Outcome] = []
     for append in appends:
         try:
-            one = growing.get(append.run_id)
+            run_id = append.run_id
+            one = heads.get(run_id)
             if one is None:
-                one = growing[append.run_id] = _look_up(connection, append.run_id)
+                one = heads[run_id] = _look_up(connection, run_id)
+            touched[run_id] = one
             outcome = _repeated(connection, append, requests) or refusal(append, one.head)
             if outcome is None and append.stored:
                 key = one.key
@@ -96,14 +121,13 @@ def _fill(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append])
                     (number, key, stored.event.version, stored.event.tag, stored.state)
                     for number, stored in enumerate(append.stored, position + 1)
                 ]
-                for stored in append.stored:
-                    if stored.blob is not None:
-                        blobs.append(stored.blob)
+                new_blobs = [stored.blob for stored in append.stored if stored.blob is not None]
                 position += len(new)
                 advance_head(one.head, append, position)
                 rows += new
+                blobs += new_blobs
                 if append.request_key and append.expected == 0:
-                    requests[append.request_key] = append.run_id
+                    requests[append.request_key] = run_id
                     one.request_key = append.request_key
         except sqlite3.Error:
             raise
@@ -113,16 +137,16 @@ def _fill(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append])
     connection.executemany(_INSERT_EVENT, rows)
     if blobs:
         connection.executemany(_INSERT_BLOB, blobs)
-    _write_heads(connection, growing, before)
+    _write_heads(connection, touched)
     return outcomes, before
 
 
-def _look_up(connection: sqlite3.Connection, run_id: str) -> _Growing:
+def _look_up(connection: sqlite3.Connection, run_id: str) -> Growing:
     key = run_id_bytes(run_id)
     found: Any = connection.execute(_HEAD, (key,)).fetchone()
     if found is None:
-        return _Growing(key, Head(), False)
-    return _Growing(key, Head(found[0], bool(found[1]), found[2], found[3], found[4]), True)
+        return Growing(key, Head())
+    return Growing(key, Head(found[0], bool(found[1]), found[2], found[3], found[4]))
 
 
 def _repeated(connection: sqlite3.Connection, append: Append, requests: dict[str, str]) -> RequestRepeated | None:
@@ -137,23 +161,23 @@ def _repeated(connection: sqlite3.Connection, append: Append, requests: dict[str
     return RequestRepeated(append.request_key, run_id)
 
 
-def _write_heads(connection: sqlite3.Connection, growing: dict[str, _Growing], before: int) -> None:
+def _write_heads(connection: sqlite3.Connection, touched: Heads) -> None:
     new: list[tuple[Any, ...]] = []
     changed: list[tuple[Any, ...]] = []
-    for one in growing.values():
+    for one in touched.values():
         head = one.head
-        if head.position <= before:
+        if head.version == one.stored:
             continue  # refused
-        if one.known:
-            changed.append((head.version, head.position, head.over, head.hash, one.key))
+        if one.stored:
+            changed.append((head.version, head.position, head.over, head.hash, one.key, one.stored))
         else:
             new.append(
                 (one.key, head.version, head.first_position, head.position, head.over, head.hash, one.request_key)
             )
     if new:
         connection.executemany(_INSERT_RUN, new)
-    if changed:
-        connection.executemany(_UPDATE_RUN, changed)
+    if changed and connection.executemany(_UPDATE_RUN, changed).rowcount != len(changed):
+        raise StaleHeads
 
 
 _CONTENT_CODES = frozenset(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ..errors import Deposed, JournalError, JournalUnavailable, Overloaded
 from ..ports import Append
-from .batch import NotStored, Outcome, store
+from .batch import Heads, NotStored, Outcome, store
 from .checkpoints import WalKeeper
 from .files import FileWatch
 from .followers import Followers, acknowledge
@@ -62,6 +62,7 @@ class Writer:
         self._idle = False
         self._closing = False
         self._broken: JournalError | None = None
+        self._heads: Heads = {}
         self.finished = threading.Event()
         self._thread = threading.Thread(target=self._work, name="executus-journal", daemon=True)
         self._thread.start()
@@ -137,8 +138,8 @@ class Writer:
             self._batch_bytes = size
             return batch
 
-    def _store(self, batch: list[Append]) -> list[Outcome]:
-        """Store `batch`; every append gets an answer, whatever happens."""
+    def _store(self, batch: list[Append], *, again: bool = False) -> list[Outcome]:
+        """Store `batch`; every append gets an answer, whatever happens. again: it failed before, in company."""
         if self._broken is not None:
             return [self._broken] * len(batch)
         try:
@@ -147,8 +148,8 @@ class Writer:
             self._stop(error)
             return [error] * len(batch)
         except NotStored as error:
-            if error.mine and len(batch) > 1:  # one of them is poison: find it without failing the others
-                return [outcome for append in batch for outcome in self._store([append])]
+            if error.mine and not again:  # one of them is poison: find it without failing the others
+                return [outcome for append in batch for outcome in self._store([append], again=True)]
             if error.mine:
                 return [JournalUnavailable(f"this append cannot be stored: {error.cause!r}")]
             self._drop()
@@ -169,7 +170,7 @@ class Writer:
         if self._connection is None:
             self._connection = self._connect()
             self._watch = self._make_watch()
-        return store(self._connection, self._epoch, batch)
+        return store(self._connection, self._epoch, batch, self._heads)
 
     @staticmethod
     def _all_failed(batch: list[Append], error: Exception) -> list[Outcome]:
