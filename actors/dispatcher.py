@@ -20,6 +20,11 @@ SLEPT_AFTER_S = 2.0
 """A tick that comes this late means that the host did not run (suspended, stopped, paused): time that is not counted."""
 
 
+BURST_S = 50e-6
+"""A lent thread that wants another slice so soon after its last one is in a burst."""
+_INSIDE = float("inf")
+
+
 class Timer:
     """A call to be made later. `cancel` lets go of the call at once."""
 
@@ -62,6 +67,7 @@ class Dispatcher:
         self._wake = threading.Lock()  # held while there is nothing to wake up for
         self._wake.acquire()
         self._idle = False
+        self._lent: dict[int, float] = {}
         self._stopping = False
         self._slept = 0.0
         self._timers: list[tuple[float, int, Timer]] = []
@@ -79,10 +85,33 @@ class Dispatcher:
 
     def schedule(self, mailbox: Mailbox) -> None:
         """Give `mailbox` a slice, soon."""
-        self._ready.append(mailbox)
         if self._idle:
+            here = threading.get_ident()
+            last = self._lent.get(here)
+            if last is not None and self._monotonic() - last > BURST_S:
+                self._lent[here] = _INSIDE
+                try:
+                    mailbox.run_slice(MESSAGES_A_SLICE)
+                finally:
+                    self._lent[here] = self._monotonic()
+                return
+            self._ready.append(mailbox)
             self._idle = False
             self._rouse()
+        else:
+            self._ready.append(mailbox)
+            if self._idle:  # it went idle between those lines
+                self._rouse()
+
+    def lend(self) -> None:
+        """The calling thread, one of the runtime's own, may be used for a slice when the actors' thread is idle.
+
+        Waking another thread costs more than most slices; with little to do, this halves the time of a step. In a
+        burst only the first message is handled here, and the actors' thread takes the rest.
+        """
+        here = threading.get_ident()
+        if here not in self._lent:
+            self._lent[here] = 0.0
 
     def _rouse(self) -> None:
         try:

@@ -37,6 +37,10 @@ class Scheduler(Protocol):
         """Give `mailbox` a slice, soon, on one thread at a time."""
         ...
 
+    def lend(self) -> None:
+        """Say that the calling thread may be used for a short slice now and then."""
+        ...
+
     def awake(self) -> float:
         """Seconds of awake time; stands still while the host sleeps (P13)."""
         ...

@@ -205,6 +205,7 @@ class CallRunner:
         self._models: dict[str, Model] = {}
         self._limits = TimeLimits(scheduler)
         self._loop = LoopThread()
+        self._loop.call(scheduler.lend)
         self._threads = ThreadPool("tools", tool_threads)
         self._loading = ThreadPool("loading", LOADING_THREADS)
         self._closed = False
@@ -340,6 +341,7 @@ class CallRunner:
             self._tool_done(doing, call, began, result, None)
 
     def _tool_done(self, doing: Call, call: OpenCall, began: float, result: Any, error: BaseException | None) -> None:
+        self._scheduler.lend()
         if inspect.isawaitable(result):
             _close(result)
             error = TypeError(f"tool {call.name} returned an awaitable from a thread; declare it async")

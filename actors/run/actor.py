@@ -91,11 +91,12 @@ class UrgentAsked(Asked):
 class RunAppend:
     """One append of a run (`ports.Append`), and, once `done`, the message that tells its actor."""
 
-    __slots__ = ("_address", "asked", "error", "expected", "message", "request_key", "run_id", "stored")
+    __slots__ = ("_address", "asked", "error", "expected", "message", "request_key", "_scheduler", "run_id", "stored")
 
     def __init__(
         self,
         address: Address,
+        scheduler: Scheduler,
         expected: int,
         stored: Sequence[Stored],
         message: RunMessage,
@@ -103,6 +104,7 @@ class RunAppend:
         request_key: str,
     ) -> None:
         self._address = address
+        self._scheduler = scheduler
         self.run_id = address.run_id
         self.expected = expected
         self.stored = stored
@@ -119,6 +121,7 @@ class RunAppend:
     def done(self, error: JournalError | None) -> None:
         """Told by the journal; passes it on to the actor."""
         self.error = error
+        self._scheduler.lend()
         self._address.tell(self)
 
 
@@ -226,7 +229,7 @@ class RunActor(PooledActor):
         request_key = ""
         if isinstance(message, StartRun):
             request_key = request_key_of(message.started.info.caller_id, message.started.info.request_id)
-        append = RunAppend(address, self.version, stored, message, asked, request_key)
+        append = RunAppend(address, self.scheduler, self.version, stored, message, asked, request_key)
         self.version, self.hash, self.state, self.transcript = version, previous, state, transcript
         self.unacked.append(append)
         try:

@@ -96,6 +96,9 @@ class SimScheduler:
     def schedule(self, mailbox: Mailbox) -> None:
         self.ready.append(mailbox)
 
+    def lend(self) -> None:
+        pass
+
     def awake(self) -> float:
         return self.world.now
 
