@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -50,7 +49,6 @@ class JsonBoard:
         """Print the rows that changed."""
         for run_id in sorted(changed):
             print_json(run_shape(rows[run_id], rows[run_id].status))
-        sys.stdout.flush()
 
     def stop(self) -> None:
         """Nothing stays open."""
@@ -78,7 +76,6 @@ class PlainBoard:
             progress = f"[{self._over}/{self._total}]"
             words = f"  {_words(row)}" if row.state.over else ""
             click.echo(f"{progress:>9}  {short(run_id)}  {row.status:<9}  {one_line(row.info.name)}{words}")
-        sys.stdout.flush()
 
     def stop(self) -> None:
         """Nothing stays open."""

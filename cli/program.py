@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -65,8 +64,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; every way to fail leaves through here."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
+            return super().invoke(ctx)
         except BrokenPipeError:
             # What is still buffered would raise again when the interpreter flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -81,8 +79,6 @@ class Commands(click.Group):
             raise Unopened(str(error)) from error
         except ExecutusError as error:
             raise Failure(str(error)) from error
-        else:
-            return result
 
 
 def main() -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +31,7 @@ def tail_events(db: Path, digits: str | None, *, follow: bool, after: int | None
             after = max(0, head - lines)
         if follow:
             with Subscription(journal, run_id=run_id, after=after) as events:
-                _print(events, as_json, flush=True)
+                _print(events, as_json)
         elif run_id is not None:
             _print(journal.read(run_id, after), as_json)
         else:
@@ -41,15 +40,13 @@ def tail_events(db: Path, digits: str | None, *, follow: bool, after: int | None
                 after = page[-1].position
 
 
-def _print(events: Iterable[Event], as_json: bool, flush: bool = False) -> None:
+def _print(events: Iterable[Event], as_json: bool) -> None:
     width = screen_width()
     for event in events:
         if as_json:
             print_json(event_shape(event))
         else:
             click.echo(_line(event, width))
-        if flush:
-            sys.stdout.flush()
 
 
 def _line(event: Event, width: int) -> str:

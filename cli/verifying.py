@@ -57,10 +57,11 @@ def _problems(journal: Journal, run_id: str) -> list[str]:
         loaded = journal.load(run_id)
     except JournalError as error:
         return [str(error)]
-    return _rebuilt_otherwise(log, loaded)
+    return rebuilt_otherwise(log, loaded)
 
 
-def _rebuilt_otherwise(log: list[Event], loaded: Checkpoint) -> list[str]:
+def rebuilt_otherwise(log: list[Event], loaded: Checkpoint) -> list[str]:
+    """How a log differs from `loaded`, the fold that was stored of it, and its end from the sum of its facts."""
     problems: list[str] = []
     rebuilt = fold(log[: loaded.version])  # a live run may have grown between the two reads
     if rebuilt != loaded:

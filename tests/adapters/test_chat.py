@@ -122,6 +122,19 @@ def test_arguments_of_calls_are_kept_verbatim() -> None:
     assert message.parts == (ToolCall("a", "look", '{"at":  1.0}'),)
 
 
+def test_arguments_that_were_recorded_parsed_become_text_again() -> None:
+    call = {"id": "a", "function": {"name": "look", "arguments": {"at": "Jüterbog"}}}
+    assert from_chat({"role": "assistant", "tool_calls": [call]}).parts == (
+        ToolCall("a", "look", '{"at": "Jüterbog"}'),
+    )
+
+
+def test_a_run_waits_before_a_person_speaks_again() -> None:
+    facts = facts_of(one([HELLO, ANSWER, HELLO, HELLO, ANSWER, SYSTEM]), RUN, 7)
+    kinds = [type(fact).__name__ for fact in facts if type(fact).__name__.startswith("Input")]
+    assert kinds == ["InputAwaited", "InputReceived", "InputReceived", "InputAwaited", "InputReceived"]
+
+
 def test_images_keep_their_bytes_or_their_address() -> None:
     content = CONVERSATIONS["an image"][0]
     assert from_chat(content).parts == (
@@ -177,6 +190,7 @@ GOOD = json.dumps({"id": "good", "messages": [HELLO, ANSWER]})
         ("hello", 0, "line 1, column 1", "not JSON"),
         ("3", 0, "conversation 1 (line 1)", "an object with 'messages'"),
         (f"[{GOOD},\n {GOOD[:40]}", 1, "line 2, column 42", "ends in the middle of a conversation"),
+        (f'{GOOD}\n{{"messages": ', 1, "line 2, column 13", "ends in the middle of a conversation"),
         (f"[{GOOD},\n {GOOD}", 2, "line 2", "the file ends before the closing ']'"),
         (f"[{GOOD}\n {GOOD}]", 1, "line 2, column 2", "expected ',' or ']'"),
         (f"{GOOD}\n{{'a': 1}}", 1, "line 2, column 2", "not JSON"),

@@ -5,10 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from executus import Agent, Runtime, ScriptedModel
-from executus.cli.opening import hosted
+from executus.cli.opening import hosted, reading
+from executus.cli.verifying import rebuilt_otherwise
 from executus.cli.words import columns, cut, harmless, width_of
+from executus.events import RunFinished
+from executus.projections import fold
 
 from .conftest import CONVERSATIONS, Run, lines_of
 
@@ -162,6 +166,33 @@ def test_verify_names_each_problem_and_leaves_with_1(cli: Run, db: Path, importe
     assert all(problem["type"] == "problem" and problem["run"] == imported[0] for problem in problems)
     assert summary["problems"] == len(problems) > 0
     assert cli("verify", imported[1]).exit_code == 0
+
+
+def test_verify_sees_a_change_that_still_decodes(cli: Run, db: Path, imported: list[str]) -> None:
+    connection = sqlite3.connect(db)
+    [(row, state)] = connection.execute(
+        "SELECT rowid, state FROM stored_events WHERE topic = 'tool-finished'"
+    ).fetchall()
+    connection.close()
+    tamper(db, "UPDATE stored_events SET state = ? WHERE rowid = ?", state.replace(b"rain", b"snow"), row)
+    assert "snow" in cli("show", imported[0]).stdout
+    result = cli("verify")
+    assert result.exit_code == 1
+    assert f"run {imported[0]}: " in result.stdout
+    assert "hash" in result.stdout
+
+
+def test_verify_compares_what_was_stored_with_a_rebuild(cli: Run, db: Path, imported: list[str]) -> None:
+    with reading(db) as journal:
+        log, loaded = journal.read(imported[0]), journal.load(imported[0])
+    assert rebuilt_otherwise(log, loaded) == []
+    [problem] = rebuilt_otherwise(log, replace(loaded, state=replace(loaded.state, step=9)))
+    assert "version 8: folding the log" in problem
+    end = log[-1].fact
+    assert isinstance(end, RunFinished)
+    wrong = replace(log[-1], fact=replace(end, stats=replace(end.stats, tool_calls=9)))
+    problems = rebuilt_otherwise([*log[:-1], wrong], fold([*log[:-1], wrong]))
+    assert problems == ["version 8: the stats at the end are not what the events add up to"]
 
 
 def test_a_log_that_cannot_be_read_is_a_row_and_not_the_end_of_the_list(
