@@ -68,10 +68,11 @@ def read_recordings(text: str, source: str) -> Iterator[Recording]:
     Raises:
         ImportRefused: at the first thing that is wrong, naming the place; what came before has been yielded.
     """
-    index = 0
+    index, line, counted = 0, 1, 0
     for start, end, value in _values(text, source):
         index += 1
-        yield _recording(value, source, index, end, _line(text, start))
+        line, counted = line + text.count("\n", counted, start), start
+        yield _recording(value, source, index, end, line)
     if index == 0:
         raise ImportRefused(source, "line 1", "it holds no conversation")
 

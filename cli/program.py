@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -83,6 +85,9 @@ class Commands(click.Group):
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a character shows "?"
+            stream.reconfigure(errors="replace")
     executus(prog_name="executus")
     raise AssertionError("click leaves by itself")
 

@@ -76,6 +76,13 @@ def test_a_reader_that_went_away_is_met_quietly(start: Start, imported: list[str
         assert process.returncode == 141
 
 
+def test_a_terminal_that_cannot_show_a_character_shows_another(start: Start, imported: list[str]) -> None:
+    process = start("show", imported[0], env={"PYTHONIOENCODING": "ascii"})
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "? weather" in output
+
+
 def test_following_shows_what_another_process_writes_until_ctrl_c(
     cli: Run, start: Start, imported: list[str], tmp_path: Path
 ) -> None:

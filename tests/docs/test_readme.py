@@ -1,0 +1,32 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_pages_that_the_readme_names_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)", README)
+    assert len(links) >= 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_first_example_of_the_readme_runs(tmp_path: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    scripted = code.replace(
+        'model="openai:gpt-5-mini"', 'model=ScriptedModel([call("word_count", path="README.md"), "Two words."])'
+    )
+    assert scripted != code
+    head = "from executus import ScriptedModel\nfrom executus.adapters.models.scripted import call\n"
+    (tmp_path / "README.md").write_text("two words")
+    (tmp_path / "example.py").write_text(
+        f"{head}{scripted}\nprint(result.status, result.output, result.stats.tool_calls)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.stderr == ""
+    assert run.stdout.splitlines()[-1] == "ok Two words. 1"
+    assert run.stdout.splitlines()[0] == "1 run-started"
