@@ -38,7 +38,7 @@ class Delta(msgspec.Struct, frozen=True):
     attempt: int = 0
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """A model's whole answer. parts: in the order the model gave them. stop: normalised over providers."""
 
     parts: tuple[ReplyPart, ...]

@@ -45,11 +45,13 @@ class Address:
         Raises:
             Overloaded: too many messages wait.
         """
-        with self._lock:
-            mailbox = self._mailbox
-            if mailbox is None:
-                self._keep(message)
-                return
+        mailbox = self._mailbox
+        if mailbox is None:
+            with self._lock:
+                mailbox = self._mailbox
+                if mailbox is None:
+                    self._keep(message)
+                    return
         try:
             mailbox.put(Envelope(message))
         except ActorDeadError:  # it failed between those lines; its successor will want to know

@@ -57,12 +57,12 @@ class Mailbox:
         actor = self._actor
         message = envelope.message
         if actor is not None:
-            if isinstance(message, actor.urgent):
+            if type(message) in actor.urgent:
                 with self._lock:
                     if self._urgent is None:
                         self._urgent = deque()
                 queue = self._urgent
-            if len(queue) >= MAILBOX_LIMIT and isinstance(message, actor.bounded):
+            if len(queue) >= MAILBOX_LIMIT and type(message) in actor.bounded:
                 raise Overloaded("messages waiting in one mailbox", MAILBOX_LIMIT, "the pace of the sender")
         queue.append(envelope)
         if self._closed:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("executus.actors")
 
-_PYKKAS_OWN = (_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr)
+_PYKKAS_OWN = frozenset((_ActorStop, ProxyCall, ProxyGetAttr, ProxySetAttr))
 
 
 class Cancellable(Protocol):
@@ -57,10 +57,10 @@ class PooledActor(pykka.Actor):
     `failed`; `stop` is urgent; actors are not in `pykka.ActorRegistry`, so a host's `stop_all` does not reach them.
     """
 
-    urgent: ClassVar[tuple[type, ...]] = (_ActorStop,)
-    """Types of message that overtake the others."""
-    bounded: ClassVar[tuple[type, ...]] = ()
-    """Types of message that are refused when too many wait."""
+    urgent: ClassVar[frozenset[type]] = frozenset((_ActorStop,))
+    """Exact types of message that overtake the others."""
+    bounded: ClassVar[frozenset[type]] = frozenset()
+    """Exact types of message that are refused when too many wait."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class PooledActor(pykka.Actor):
         """Handle one message; contain whatever it raises."""
         message = envelope.message
         try:
-            response = self._handle_receive(message) if isinstance(message, _PYKKAS_OWN) else self.on_receive(message)
+            response = self._handle_receive(message) if type(message) in _PYKKAS_OWN else self.on_receive(message)
         except BaseException as error:  # SystemExit in pykka's own loop would stop every actor of the process
             if envelope.reply_to is not None:
                 envelope.reply_to.set_exception(sys.exc_info())

@@ -78,7 +78,7 @@ class _Read(msgspec.Struct, frozen=True):
 class Supervisor(PooledActor):
     """One a runtime. `directory`: run id -> address of every run it has; others may read it at any time."""
 
-    urgent = (*PooledActor.urgent, CloseDown)
+    urgent = PooledActor.urgent | {CloseDown}
 
     def __init__(self, around: Surroundings, directory: dict[str, Address]) -> None:
         super().__init__(around.scheduler)

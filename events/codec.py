@@ -26,7 +26,7 @@ HEAD_BYTES = 256
 HASH_BYTES = 32
 
 
-class BlobRef(msgspec.Struct, frozen=True):
+class BlobRef(msgspec.Struct, frozen=True, gc=False):
     """Where a large payload is: SHA-256 (32 bytes), size in bytes, and its first bytes."""
 
     sha256: bytes
@@ -34,7 +34,7 @@ class BlobRef(msgspec.Struct, frozen=True):
     head: bytes
 
 
-class Body(msgspec.Struct, frozen=True, omit_defaults=True):
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The stored part of an envelope. One-letter keys: they are paid for in every event."""
 
     s: int = 1
@@ -52,7 +52,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True):
     b: BlobRef | None = None
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An event as a journal keeps it, with the blob it needs, if any, as (sha256, bytes)."""
 
     event: Event

@@ -13,7 +13,7 @@ GENESIS = bytes(32)
 """The hash before the first event of a run."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fact with its envelope: what followers, projections and readers are given.
 
     run_id: UUIDv7 of the run, as text. version: 1, 2, 3 … within the run. position: place in the whole journal,

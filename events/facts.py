@@ -14,7 +14,7 @@ import msgspec
 from .values import AgentPrint, EffectClass, InputPart, Limits, ReplyPart, RunInfo, RunStats, Status, StopReason, Usage
 
 
-class FactStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class FactStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Settings shared by every fact: frozen, keyword only, map encoding, defaults left out."""
 
 

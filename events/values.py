@@ -20,8 +20,10 @@ StopReason: TypeAlias = Literal["stop", "tool_calls", "length", "content_filter"
 """Why the model stopped, normalised over providers."""
 
 
-class Value(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Settings shared by every value: frozen, map encoding, defaults left out."""
+class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Settings shared by every value: frozen, map encoding, defaults left out. Values are trees, which the garbage
+    collector need not visit.
+    """
 
 
 # ------------------------------------------------------------------ what a message is made of

@@ -39,7 +39,7 @@ Phase: TypeAlias = Literal["new", "model", "backoff", "tools", "waiting", "over"
 are owed. waiting: an interactive run waits for a person. over: finished."""
 
 
-class OpenCall(msgspec.Struct, frozen=True):
+class OpenCall(msgspec.Struct, frozen=True, gc=False):
     """A tool call that was started and has no outcome yet."""
 
     call: str
@@ -48,7 +48,7 @@ class OpenCall(msgspec.Struct, frozen=True):
     arguments: str
 
 
-class RunState(msgspec.Struct, frozen=True):
+class RunState(msgspec.Struct, frozen=True, gc=False):
     """The fold of a run's facts. Times are on the run's own clock, in milliseconds."""
 
     phase: Phase = "new"
@@ -216,7 +216,7 @@ def deadline_ms(state: RunState) -> int | None:
 # ------------------------------------------------------------------ what the world still owes
 
 
-class CallModel(msgspec.Struct, frozen=True):
+class CallModel(msgspec.Struct, frozen=True, gc=False):
     """Owed: the model's reply for a step."""
 
     key: str
@@ -224,14 +224,14 @@ class CallModel(msgspec.Struct, frozen=True):
     attempt: int
 
 
-class CallTool(msgspec.Struct, frozen=True):
+class CallTool(msgspec.Struct, frozen=True, gc=False):
     """Owed: the result of a started tool call."""
 
     key: str
     call: OpenCall
 
 
-class Wake(msgspec.Struct, frozen=True):
+class Wake(msgspec.Struct, frozen=True, gc=False):
     """Owed: a message when the run's clock reads `at_ms`."""
 
     key: str

@@ -146,8 +146,8 @@ class RunLost(msgspec.Struct, frozen=True):
 class RunActor(PooledActor):
     """One run. At most one message at a time, from its mailbox; see the module."""
 
-    urgent = (*PooledActor.urgent, UrgentAsked, EndByDeadline)
-    bounded = (Asked,)
+    urgent = PooledActor.urgent | {UrgentAsked, EndByDeadline}
+    bounded = frozenset((Asked, UrgentAsked))
 
     def __init__(self, around: Surroundings, address: Address, checkpoint: Checkpoint | None = None) -> None:
         super().__init__(around.scheduler)
@@ -268,13 +268,15 @@ class RunActor(PooledActor):
         """
         if not self._taken_up:
             return
-        owed = {one.key: one for one in outstanding(self.state)}
         running = self.address.running
-        for key in [key for key in running if key not in owed]:
-            running.pop(key).cancel()
-        for key, one in owed.items():
-            if key not in running:
-                running[key] = self.begin(one)
+        owed = outstanding(self.state)
+        if running:
+            keys = {one.key for one in owed}
+            for key in [key for key in running if key not in keys]:
+                running.pop(key).cancel()
+        for one in owed:
+            if one.key not in running:
+                running[one.key] = self.begin(one)
 
     def begin(self, owed: Owed) -> Cancellable:
         """Have the world do what it owes."""

@@ -37,10 +37,9 @@ def cleaned(message: RunMessage) -> RunMessage:
     match message:
         case AcceptReply():
             reply = clean_reply(message.reply)
-            plans = tuple(map(_plan, message.plans))
-            if reply is message.reply and plans == message.plans:
+            if reply is message.reply and all(plan.refusal is None for plan in message.plans):
                 return message
-            return msgspec.structs.replace(message, reply=reply, plans=plans)
+            return msgspec.structs.replace(message, reply=reply, plans=tuple(map(_plan, message.plans)))
         case AcceptResult():
             text = clean_text(message.text)
             return message if text is message.text else msgspec.structs.replace(message, text=text)

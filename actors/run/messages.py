@@ -10,7 +10,7 @@ from ...events import EffectClass, InputPart, RunStarted
 from ...ports import Reply
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Settings shared by every message."""
 
 
@@ -28,7 +28,7 @@ class ResumeRun(Order, frozen=True):
     in_flight: frozenset[str] = frozenset()
 
 
-class ToolPlan(msgspec.Struct, frozen=True):
+class ToolPlan(msgspec.Struct, frozen=True, gc=False):
     """What is known about one call of a reply: its tool's effect class, or why it cannot be started."""
 
     effect: EffectClass = "never_retry"
