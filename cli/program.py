@@ -143,7 +143,7 @@ def executus(ctx: click.Context) -> None:
         ctx.color = False
 
 
-@executus.command()
+@executus.command(short_help="Review the Python files of a directory.")
 @click.argument("directory", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--model", metavar="PROVIDER:NAME", help="A real model instead of the offline stand-in.")
 @click.option(
@@ -206,7 +206,7 @@ def ps(statuses: tuple[str, ...], limit: int, everything: bool, db: Path, as_jso
     list_runs(db, statuses=statuses, limit=None if everything else limit, as_json=as_json)
 
 
-@executus.command()
+@executus.command(short_help="Read one run.")
 @click.argument("run")
 @click.option("--full", is_flag=True, help="Cut nothing.")
 @click.option("--events", is_flag=True, help="Show the stored facts instead of the conversation.")
@@ -228,7 +228,7 @@ def show(run: str, full: bool, events: bool, db: Path, as_json: bool) -> None:
     show_run(db, run, full=full, events=events, as_json=as_json)
 
 
-@executus.command()
+@executus.command(short_help="Print the newest events.")
 @click.argument("run", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Go on as events come; of one run, until it ends.")
 @click.option(
@@ -253,7 +253,7 @@ def tail(run: str | None, follow: bool, after: int | None, lines: int, db: Path,
     tail_events(db, run, follow=follow, after=after, lines=lines, as_json=as_json)
 
 
-@executus.command("import")
+@executus.command("import", short_help="Take in recorded conversations.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path))
 @click.option(
     "--format", "form", type=click.Choice(["chat"]), default="chat", show_default=True, help="What FILE holds."
@@ -278,7 +278,7 @@ def import_(file: Path, form: str, db: Path, as_json: bool) -> None:
     click.get_current_context().exit(import_file(db, file, as_json=as_json))
 
 
-@executus.command()
+@executus.command(short_help="Check every log.")
 @click.argument("run", required=False)
 @db_option
 @json_option
