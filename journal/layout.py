@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from typing import Final
 
 from ..errors import JournalError
@@ -49,7 +50,15 @@ CREATE TABLE runs (
     "INSERT INTO owner VALUES (0, 0, 0)",
 )
 
-TABLES: Final = frozenset({EVENTS_TABLE, "runs", "blobs", "owner", "snapshots"})
+TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
+_TABLES: Final = frozenset({EVENTS_TABLE, "runs", "blobs", "owner", "snapshots"})
+
+
+def missing_tables(found: Iterable[str]) -> str:
+    """Which tables of a journal are not among `found`; "" if all are there."""
+    return ", ".join(sorted(_TABLES.difference(found)))
+
 
 OLDEST_SQLITE: Final = (3, 31, 0)
 """Partial indexes, read-only WAL and `trusted_schema` are all there from here on."""

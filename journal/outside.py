@@ -23,7 +23,7 @@ from ..ports import Append, Follower
 from . import files, forks
 from .checkpoints import BUSY_MS
 from .followers import Followers
-from .layout import APPLICATION_ID, LAYOUT, check_sqlite
+from .layout import APPLICATION_ID, LAYOUT, TABLE_NAMES, check_sqlite, missing_tables
 from .reading import LogReader
 
 log = logging.getLogger("executus.journal")
@@ -33,6 +33,9 @@ POLL_S = 0.05
 
 PAGE = 1000
 """Events told at once."""
+
+HEADER_BYTES = 512
+"""No SQLite database is smaller than its smallest page."""
 
 Found = tuple[Any, ...]
 """What lies there: "alone", "shared" or "copied", and the marks by which a change of the files is seen."""
@@ -62,18 +65,24 @@ class OutsideReader(LogReader):
 
     def _check_identity(self) -> None:
         try:
+            self._look()
+            size = Path(self.path).stat().st_size
+            if size < HEADER_BYTES:
+                raise JournalUnreadable(self.path, "it is not an SQLite database" if size else "it is empty")
             application = self._ask("PRAGMA application_id")[0][0]
             layout = self._ask("PRAGMA user_version")[0][0]
+            if application != APPLICATION_ID:
+                raise JournalUnreadable(self.path, "it is an SQLite database of another program")
+            if layout > LAYOUT:
+                raise JournalTooNew(self.path, layout, LAYOUT)
+            if missing := missing_tables(row[0] for row in self._ask(TABLE_NAMES)):
+                raise JournalUnreadable(self.path, f"it is damaged: no table {missing}")
         except sqlite3.Error as error:
             self._drop_idle()
-            raise JournalUnreadable(self.path, str(error)) from error
-        if application == APPLICATION_ID and 1 <= layout <= LAYOUT:
-            return
-        self._drop_idle()
-        if application == APPLICATION_ID:
-            raise JournalTooNew(self.path, layout, LAYOUT)
-        empty = Path(self.path).stat().st_size == 0
-        raise JournalUnreadable(self.path, "it is empty" if empty else "it is an SQLite database of another program")
+            raise JournalUnreadable(self.path, f"it is damaged: {error}") from error
+        except JournalError:
+            self._drop_idle()
+            raise
 
     # -------------------------------------------------------------- connections
 

@@ -17,7 +17,7 @@ from ..projections import Checkpoint
 from . import files, forks
 from .checkpoints import BUSY_MS, WAL_BYTES
 from .followers import Followers
-from .layout import APPLICATION_ID, EVENTS_TABLE, LAYOUT, PAGE_BYTES, TABLES, check_sqlite
+from .layout import APPLICATION_ID, EVENTS_TABLE, LAYOUT, PAGE_BYTES, TABLE_NAMES, check_sqlite, missing_tables
 from .reading import LogReader
 from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
 from .snapshots import WORTH_IT, Snapshot
@@ -169,9 +169,8 @@ class SqliteJournal(LogReader):
         connection = None
         try:
             connection = open_for_writing(self.path)
-            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if missing := TABLES - tables:
-                raise JournalUnreadable(self.path, f"it is damaged: no table {', '.join(sorted(missing))}")
+            if missing := missing_tables(row[0] for row in connection.execute(TABLE_NAMES)):
+                raise JournalUnreadable(self.path, f"it is damaged: no table {missing}")
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(
                 "UPDATE owner SET epoch = epoch + 1, pid = ?, since_us = ?", (os.getpid(), time.time_ns() // 1000)

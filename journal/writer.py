@@ -130,11 +130,8 @@ class Writer:
             size = 0
             while queue and len(batch) < BATCH_APPENDS and size < BATCH_BYTES:
                 append = queue.popleft()
-                for stored in append.stored:
-                    size += len(stored.state)
-                    if stored.blob is not None:
-                        size += len(stored.blob[1])
                 batch.append(append)
+                size += _content_bytes(append)
             self._batch_bytes = size
             return batch
 
@@ -248,3 +245,15 @@ class Writer:
             self._ended()
         finally:
             self.finished.set()
+
+
+def _content_bytes(append: Append) -> int:
+    size = 0
+    try:
+        for stored in append.stored:
+            size += len(stored.state)
+            if stored.blob is not None:
+                size += len(stored.blob[1])
+    except Exception:  # something that is no append: it is refused, with the reason, when it is to be stored
+        return 0
+    return size
