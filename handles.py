@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
-"""How a run stands. waiting: for a person's message. quarantined: set aside after repeated failures. suspended: its
-log is unfinished and no runtime has it at work."""
+"""How a run stands. waiting: for a person's message. quarantined: set aside after repeated failures. suspended:
+its log is unfinished and no runtime has it at work."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run ended: with which status, by whom and why; `output` is the model's last text, partial if it was stopped."""
+    """How a run ended: with which status, by whom and why; `output` is the model's last text, partial if stopped."""
 
     run_id: str
     status: Status
@@ -69,7 +69,7 @@ def _part(what: str, part: object) -> InputPart:
     if isinstance(part, str):
         return Text(part)
     try:
-        return msgspec.convert(msgspec.to_builtins(part, builtin_types=(bytes,)), InputPart)  # type: ignore[call-overload,no-any-return]
+        return msgspec.convert(msgspec.to_builtins(part, builtin_types=(bytes,)), InputPart)  # type: ignore[no-any-return]
     except Exception as error:
         raise TypeError(f"{what}: expected str, Text or Image parts, got {part!r} ({error})") from error
 

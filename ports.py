@@ -50,7 +50,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
 
 class ModelRequest(msgspec.Struct, frozen=True):
     """One model call. messages: the transcript. settings: the agent's, passed through. on_delta: where pieces go, if
-    anybody watches."""
+    anybody watches.
+    """
 
     messages: Sequence[Message]
     tools: Sequence[ToolSpec] = ()
@@ -166,7 +167,9 @@ class Agent:
         if not isinstance(self.max_steps, int) or self.max_steps < 1:
             raise ValueError(f"Agent {self.name!r}, max_steps: expected a whole number ≥ 1, got {self.max_steps!r}")
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ValueError(f"Agent {self.name!r}, max_attempts: expected a whole number ≥ 1, got {self.max_attempts!r}")
+            raise ValueError(
+                f"Agent {self.name!r}, max_attempts: expected a whole number ≥ 1, got {self.max_attempts!r}"
+            )
         for label, seconds in (("timeout_s", self.timeout_s), ("model_timeout_s", self.model_timeout_s)):
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"Agent {self.name!r}, {label}: expected seconds > 0 or None, got {seconds!r}")
@@ -186,8 +189,15 @@ class Agent:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hex digits) over model, instructions, settings and every tool's name, schema and effect."""
-        tools = sorted((tool.spec.name, tool.effect, msgspec.json.encode(tool.spec.schema, order="sorted")) for tool in self.tools)
-        what = (self.model_name, self.instructions, tools, sorted((key, repr(value)) for key, value in self.settings.items()))
+        tools = sorted(
+            (tool.spec.name, tool.effect, msgspec.json.encode(tool.spec.schema, order="sorted")) for tool in self.tools
+        )
+        what = (
+            self.model_name,
+            self.instructions,
+            tools,
+            sorted((key, repr(value)) for key, value in self.settings.items()),
+        )
         return hashlib.sha256(msgspec.msgpack.encode(what)).hexdigest()[:16]
 
 
@@ -234,7 +244,7 @@ class Follower(Protocol):
 
 
 class Journal(Protocol):
-    """The event store. Thread-safe. Append-only; positions grow and are never reused; readers see only what is durable."""
+    """The event store. Thread-safe. Append-only: positions grow and are never reused; readers see what is durable."""
 
     @property
     def epoch(self) -> int:
@@ -269,7 +279,8 @@ class Journal(Protocol):
 
     def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Events of all runs with position > `after`, in order of position; at most `limit`. One whose bytes do not
-        decode comes as `Opaque` with schema -1, so that a reader can go on past it."""
+        decode comes as `Opaque` with schema -1, so that a reader can go on past it.
+        """
         ...
 
     def head(self) -> int:
@@ -322,5 +333,3 @@ class Ids(Protocol):
     def jitter(self) -> float:
         """A random number in [0, 1)."""
         ...
-
-

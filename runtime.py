@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from .actors.address import Address
 from .actors.dispatcher import Dispatcher
-from .actors.run.actor import Asked, Surroundings, request_key_of
+from .actors.run.actor import Asked, Surroundings
 from .actors.run.intake import WORDS, clean_input
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
@@ -232,7 +232,7 @@ class Runtime:
         return run_id, asked
 
     def _recover(self) -> None:
-        """Give the unfinished runs of known agents back to the supervisor; others stay suspended until a host has their agent."""
+        """Give the unfinished runs of known agents to the supervisor; others stay suspended until a host has theirs."""
         for row in self.journal.runs(unfinished=True):
             first = self.journal.read(row.run_id, limit=1)
             fact = first[0].fact if first else None
@@ -299,7 +299,9 @@ class Runtime:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -17,6 +18,9 @@ from .mailbox import MAILBOX_LIMIT, Mailbox
 from .pooled import Cancellable
 
 
+log = logging.getLogger("executus.actors")
+
+
 class Address:
     """Where a run of this runtime is reached.
 
@@ -25,7 +29,18 @@ class Address:
     `RunFinished`, or with the error that keeps it from coming.
     """
 
-    __slots__ = ("_backlog", "_finished", "_lock", "_mailbox", "agent", "end", "losses", "on_delta", "run_id", "running")
+    __slots__ = (
+        "_backlog",
+        "_finished",
+        "_lock",
+        "_mailbox",
+        "agent",
+        "end",
+        "losses",
+        "on_delta",
+        "run_id",
+        "running",
+    )
 
     def __init__(self, run_id: str, agent: Agent, on_delta: Any = None) -> None:
         self.run_id = run_id
@@ -124,7 +139,8 @@ class Address:
         if self.on_delta is not None:
             try:
                 self.on_delta(delta)
-            except Exception:
+            except BaseException:  # also sys.exit: it would end the reply, not the host
+                log.warning("run %s: on_delta raised; it is not called again", self.run_id, exc_info=True)
                 self.on_delta = None
 
 

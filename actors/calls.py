@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, get_args
 
 import msgspec
 
-from ..events import ToolCall
+from ..events import EffectClass, ToolCall
 from ..ports import Agent, ModelRequest, Tool, ToolContext
 from ..projections import Checkpoint, OpenCall
 from .pooled import Cancellable
 from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
+
+
+EFFECTS = frozenset(get_args(EffectClass))
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +28,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
 
 class Calls(Protocol):
     """Touches the world for actors. Every method returns at once and answers by calling `reply` once, from any thread;
-    after `cancel` it may still answer, late, and the answer is ignored."""
+    after `cancel` it may still answer, late, and the answer is ignored.
+    """
 
     def model(
         self, agent: Agent, request: ModelRequest, reply: Callable[[AcceptReply | AcceptModelFailure], None]
@@ -53,13 +57,30 @@ def find_tool(agent: Agent, name: str) -> Tool | None:
 
 
 def plan_call(agent: Agent, asked: ToolCall) -> ToolPlan:
-    """What is known about a call before it is started: its effect class, or what to tell the model instead."""
-    tool = find_tool(agent, asked.name)
-    if tool is None:
-        have = ", ".join(sorted(tool.spec.name for tool in agent.tools)) or "none"
-        return ToolPlan(refusal=f"there is no tool named {asked.name!r}; the tools are: {have}")
+    """What is known about a call before it is started: its effect class, or what to tell the model instead.
+
+    Never raises: a foreign tool may do anything here; the model is told, and the run goes on.
+    """
     try:
+        tool = find_tool(agent, asked.name)
+        if tool is None:
+            have = ", ".join(sorted(tool.spec.name for tool in agent.tools)) or "none"
+            return ToolPlan(refusal=f"there is no tool named {asked.name!r}; the tools are: {have}")
         refusal = tool.check(asked.arguments)
-    except Exception as error:  # a foreign check may do anything; the model is told, the run goes on
-        refusal = f"the arguments of {asked.name} could not be checked: {type(error).__name__}: {error}"
-    return ToolPlan(tool.effect, refusal)
+        effect = tool.effect
+    except BaseException as error:
+        return ToolPlan(refusal=f"the arguments of {asked.name} could not be checked: {said(error, name=True)}")
+    if effect not in EFFECTS:
+        refusal = f"the tool {asked.name} declares no known effect class"
+        return ToolPlan(refusal=refusal)
+    return ToolPlan(effect, refusal if refusal is None or isinstance(refusal, str) else said(refusal))
+
+
+def said(value: Any, *, name: bool = False) -> str:
+    """`value` as text, after the name of its class if `name`; never raises, whatever its `__str__` does."""
+    kind = type(value).__name__
+    try:
+        text = str(value)
+    except BaseException as error:
+        text = f"(its str() failed with {type(error).__name__})"
+    return f"{kind}: {text}" if name else text

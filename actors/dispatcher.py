@@ -17,7 +17,7 @@ log = logging.getLogger("executus.actors")
 MESSAGES_A_SLICE = 32
 TICK_S = 0.5
 SLEPT_AFTER_S = 2.0
-"""A tick that comes this late means that the host did not run (suspended, stopped, paused): time that is not counted."""
+"""A tick that comes this late means that the host did not run (suspended, stopped): time that is not counted."""
 
 
 BURST_S = 50e-6

@@ -8,14 +8,16 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import Any, cast
+from math import inf
+from typing import Any, cast, get_args
 
 from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable
-from ..events import ToolCall
+from ..events import StopReason, ToolCall
 from ..ports import Agent, Ids, Journal, Model, ModelRequest, Reply, Tool, ToolContext
 from ..projections import OpenCall
-from .calls import Loaded, find_tool, plan_call
+from .calls import Loaded, find_tool, plan_call, said
 from .pooled import Cancellable, Scheduler
 from .run.intake import clean_reply
 from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown
@@ -24,6 +26,11 @@ from .threads import ThreadPool
 log = logging.getLogger("executus.calls")
 
 LOADING_THREADS = 2
+EXECUTOR_THREADS = 32
+STOPS: tuple[str, ...] = get_args(StopReason)
+MOST_TOKENS = 1 << 53
+LONGEST_PAUSE_S = 86_400.0
+"""A provider that asks us to wait longer than a day is asked again after one."""
 SWEEP_S = 0.5
 
 
@@ -136,6 +143,34 @@ class TaskOnLoop:
             self._task.cancel()
 
 
+class DaemonExecutor(ThreadPoolExecutor):
+    """What `asyncio.to_thread` and name look-ups on the loop use: daemon threads, where the standard library's executor
+    would keep the interpreter from exiting until the last call returns."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self._daemons = ThreadPool("loop", EXECUTOR_THREADS)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See `concurrent.futures.Executor.submit`."""
+        future: Future[Any] = Future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self._daemons.submit(partial(fn, *args, **kwargs), done)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take nothing more; wait for nothing."""
+        self._daemons.close()
+
+
 class LoopThread:
     """An event loop on a daemon thread of its own. Calls from other threads share one wake-up of the loop."""
 
@@ -143,6 +178,7 @@ class LoopThread:
         self.loop = asyncio.new_event_loop()
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = False
+        self._stopping = False
         self.thread = threading.Thread(target=self._run, name="executus-loop", daemon=True)
         self.thread.start()
 
@@ -168,10 +204,13 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-        finally:
-            self.loop.close()
+        self.loop.set_default_executor(DaemonExecutor())
+        while not self._stopping:
+            try:
+                self.loop.run_forever()
+            except BaseException as error:  # sys.exit in a task that a tool left behind ends run_forever
+                log.error("code on the runtime's loop tried to end it: %s", said(error))
+        self.loop.close()
 
     def close(self, timeout: float) -> bool:
         """Cancel every task, give them a moment to end, stop the loop; False if code on it does not let go."""
@@ -184,10 +223,16 @@ class LoopThread:
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
                 task.cancel()
+            left: set[asyncio.Task[Any]] = set()
             if tasks:
-                await asyncio.wait(tasks, timeout=0.5)
-            await self.loop.shutdown_asyncgens()
-            self.loop.stop()
+                _, left = await asyncio.wait(tasks, timeout=0.5)
+            for task in left:  # they ignore it: the loop ends under them, and nobody needs to read about that
+                task._log_destroy_pending = False  # type: ignore[attr-defined]
+            try:
+                await asyncio.wait_for(self.loop.shutdown_asyncgens(), 0.5)
+            finally:
+                self._stopping = True
+                self.loop.stop()
 
         self._ending = self.loop.create_task(end())
 
@@ -292,16 +337,13 @@ class CallRunner:
 
     def _failure(self, request: ModelRequest, error: BaseException) -> AcceptModelFailure:
         passing = isinstance(error, (ModelUnavailable, OSError, TimeoutError))
-        if isinstance(error, (ModelUnavailable, ModelRefused, ExtraMissing)):
-            why = str(error)
-        else:
-            why = f"{type(error).__name__}: {error}"
+        ours = isinstance(error, (ModelUnavailable, ModelRefused, ExtraMissing))
         return AcceptModelFailure(
             step=request.step,
             attempt=request.attempt,
-            error=why,
+            error=said(error, name=not ours),
             final=not passing,
-            retry_after_s=error.retry_after_s if isinstance(error, ModelUnavailable) else None,
+            retry_after_s=_pause_s(error.retry_after_s) if isinstance(error, ModelUnavailable) else None,
             jitter=self._ids.jitter(),
         )
 
@@ -345,9 +387,7 @@ class CallRunner:
         if inspect.isawaitable(result):
             _close(result)
             error = TypeError(f"tool {call.name} returned an awaitable from a thread; declare it async")
-        text = result if isinstance(result, str) else str(result)
-        if error is not None:
-            text = f"{type(error).__name__}: {error}"
+        text = said(result if error is None else error, name=error is not None)
         doing.answer(
             AcceptResult(
                 call=call.call,
@@ -374,7 +414,8 @@ class CallRunner:
             if isinstance(loaded, Loaded):
                 reply(loaded)
             else:
-                reply(Loaded(run_id=run_id, error=error if isinstance(error, Exception) else JournalUnavailable(repr(error))))
+                why = error if isinstance(error, Exception) else JournalUnavailable(repr(error))
+                reply(Loaded(run_id=run_id, error=why))
 
         self._loading.submit(read, told)
 
@@ -400,10 +441,29 @@ def _late(call: OpenCall, tool: Tool) -> AcceptResult | AcceptUnknown:
 
 
 def _checked(reply: Reply, model: Model) -> Reply:
+    """The reply, cleaned, and of the types it declares: another would be stored and could never be read again."""
     try:
-        return clean_reply(reply)
+        reply = clean_reply(reply)
+        usage = reply.usage
+        counts = (usage.input, usage.output, usage.thinking, usage.cache_read, usage.cache_write)
+        for count in counts:
+            if type(count) is not int or not 0 <= count < MOST_TOKENS:
+                raise ValueError(f"usage: expected whole numbers of tokens ≥ 0, got {count!r}")
+        cost = usage.cost_usd
+        if cost is not None and not (isinstance(cost, (int, float)) and 0 <= cost < inf):
+            raise ValueError(f"usage, cost_usd: expected dollars ≥ 0 or None, got {cost!r}")
+        if reply.stop not in STOPS:
+            raise ValueError(f"stop: expected one of {', '.join(STOPS)}, got {reply.stop!r}")
     except Exception as error:
-        raise ModelRefused(f"model {model.name} returned a malformed Reply: {type(error).__name__}: {error}") from error
+        raise ModelRefused(f"model {model.name} returned a malformed Reply: {said(error, name=True)}") from error
+    return reply
+
+
+def _pause_s(seconds: Any) -> float | None:
+    """What a provider asks us to wait, if it is a time."""
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds < inf:
+        return None
+    return min(float(seconds), LONGEST_PAUSE_S)
 
 
 def _close(awaitable: Awaitable[Any]) -> None:

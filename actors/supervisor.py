@@ -33,9 +33,11 @@ LOSSES = 3
 WITHIN_S = 60.0
 """A run whose actor failed more than `LOSSES` times within `WITHIN_S` awake seconds is quarantined."""
 
+CLOSED = "the runtime was closed; a run in a stored journal resumes when it is opened again"
+
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 10.0
-"""Pause before a lost run is read again; it doubles with every loss, and lasts as long as the journal is unavailable."""
+"""Pause before a lost run is read again; while the journal is unavailable it doubles, up to the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,9 @@ class Supervisor(PooledActor):
         if self.closing or isinstance(error, (RequestRepeated, Deposed)):
             self.let_go(address, report, RuntimeClosed("the runtime is closing") if self.closing else error)
             return
-        log.warning("run %s lost its actor: %s", address.run_id, error, exc_info=None if report.poison is None else error)
+        log.warning(
+            "run %s lost its actor: %s", address.run_id, error, exc_info=None if report.poison is None else error
+        )
         now = self.scheduler.awake()
         if not isinstance(error, (JournalUnavailable, Overloaded)):
             address.losses = (*(at for at in address.losses if now - at < WITHIN_S), now)
@@ -244,7 +248,7 @@ class Supervisor(PooledActor):
         """Stop everything; what is unfinished stays so in its log."""
         self.closing = True
         for address in list(self.directory.values()):
-            self.let_go(address, None, RuntimeClosed("the runtime was closed; a run in a stored journal resumes when it is opened again"))
+            self.let_go(address, None, RuntimeClosed(CLOSED))
 
 
 def _tell(supervisor: Supervisor, message: Any) -> None:

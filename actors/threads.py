@@ -12,11 +12,13 @@ log = logging.getLogger("executus.threads")
 
 
 class Job:
-    """A piece of blocking work. `done` is called once with (result, None) or (None, error), unless it was given up first."""
+    """A piece of blocking work. `done` is called once, with (result, None) or (None, error), unless it was given up."""
 
     __slots__ = ("_call", "_done", "_pool", "state")
 
-    def __init__(self, pool: ThreadPool, call: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def __init__(
+        self, pool: ThreadPool, call: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
         self._pool = pool
         self._call = call
         self._done = done
@@ -64,10 +66,12 @@ class ThreadPool:
             if self._idle:
                 self._more.notify()
             elif self._threads < self._limit + min(self._hung, self._limit):
-                self._threads += 1
-                name = f"executus-{self._name}-{self._threads}"
-                threading.Thread(target=self._work, name=name, daemon=True).start()
+                self._start_one()
         return job
+
+    def _start_one(self) -> None:
+        self._threads += 1
+        threading.Thread(target=self._work, name=f"executus-{self._name}-{self._threads}", daemon=True).start()
 
     def give_up(self, job: Job) -> None:
         """See `Job.cancel`."""
@@ -82,8 +86,7 @@ class ThreadPool:
                 job.state = "hung"
                 self._hung += 1
                 if self._line and not self._idle and self._threads < self._limit + min(self._hung, self._limit):
-                    self._threads += 1
-                    threading.Thread(target=self._work, name=f"executus-{self._name}-{self._threads}", daemon=True).start()
+                    self._start_one()
 
     def finish(self, job: Job) -> bool:
         """A job's call has ended; True if somebody still wants to know."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 
 class SystemClock:
-    """`Clock` on the operating system's clocks. On Linux the monotonic one stands still while the machine is suspended."""
+    """`Clock` on the system's clocks. On Linux the monotonic one stands still while the machine is suspended."""
 
     monotonic = staticmethod(time.monotonic)
     """Seconds from an arbitrary start."""
@@ -21,7 +21,7 @@ class SystemClock:
 
 
 class SystemIds:
-    """`Ids`: UUIDv7 (RFC 9562 §5.7), growing within the process, and random numbers from the operating system's pool."""
+    """`Ids`: UUIDv7 (RFC 9562 §5.7), growing within the process, and random numbers from the system's pool."""
 
     def __init__(self) -> None:
         self._random = random.SystemRandom()

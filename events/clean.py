@@ -56,11 +56,12 @@ def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
         return int(value) if -(1 << 63) <= value < 1 << 64 else str(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
+    foreign: Any = value
     if depth > 0:
         if isinstance(value, dict):
-            return {clean_text(str(key)): clean_json(item, depth - 1) for key, item in value.items()}
+            return {clean_text(str(key)): clean_json(item, depth - 1) for key, item in foreign.items()}
         if isinstance(value, (list, tuple)):
-            return [clean_json(item, depth - 1) for item in value]
+            return [clean_json(item, depth - 1) for item in foreign]
     return clean_text(_describe(value))
 
 

@@ -2,7 +2,7 @@
 
 What a journal keeps of an event is (run id, version, tag, state) with `state = hash ‖ body`: 32 bytes of chain
 hash, then a msgpack map of the envelope with the payload inside. The tag stands outside, the schema version in the
-envelope. A payload over `BLOB_BYTES` is kept out of line under its SHA-256, and the envelope carries hash, size and head.
+envelope. A payload over `BLOB_BYTES` is kept out of line under its SHA-256; the envelope carries hash, size and head.
 """
 
 from __future__ import annotations

@@ -93,7 +93,8 @@ class StepFailed(FactStruct, frozen=True):
 
 class ToolStarted(FactStruct, frozen=True):
     """The tool is about to be run: its arguments are those of the reply's call, its idempotency key is
-    `idempotency_key(run_id, call)`."""
+    `idempotency_key(run_id, call)`.
+    """
 
     call: str
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Grown(Sequence[T], Generic[T]):
 
     def plus(self, *items: T) -> Grown[T]:
         """Return this sequence followed by `items`."""
-        longer: Grown[T] = Grown.__new__(Grown)
+        longer = type(self).__new__(type(self))
         with _growing:
             if len(self._items) == self._length:
                 longer._items = self._items
@@ -54,7 +54,10 @@ class Grown(Sequence[T], Generic[T]):
         return self._items[index if index >= 0 else index + self._length]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Grown) and list(self) == list(other)
+        foreign: Any = other
+        if not isinstance(other, Grown):
+            return NotImplemented
+        return list(self) == [*foreign]
 
     def __hash__(self) -> int:
         return hash(tuple(self))

@@ -114,9 +114,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
         case ToolStarted():
             asked = state.asked[int(fact.call.rpartition(".")[2])]
             call = OpenCall(fact.call, fact.name, fact.effect, asked.arguments)
-            return replace(
-                state, phase="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1
-            )
+            return replace(state, phase="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
         case ToolFinished() | ToolOutcomeUnknown():
             return replace(state, open_calls=tuple(call for call in state.open_calls if call.call != fact.call))
         case ToolRefused():
@@ -125,9 +123,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             if fact.retry_at_ms is None:
                 return replace(state, phase="tools", error=fact.error)
             counted = state.failures + (fact.kind != "interrupted")
-            return replace(
-                state, phase="backoff", retry_at_ms=fact.retry_at_ms, failures=counted, error=fact.error
-            )
+            return replace(state, phase="backoff", retry_at_ms=fact.retry_at_ms, failures=counted, error=fact.error)
         case CallerSteered():
             return replace(state, heard=state.heard + 1)
         case InputAwaited():
@@ -204,7 +200,8 @@ def ended(state: RunState) -> RunFinished | None:
     """The run's end as its log has it, or None while it goes on."""
     if state.status is None:
         return None
-    return RunFinished(stats=stats(state, state.status, state.error, state.runtime_ms), by=state.by, reason=state.reason)
+    total = stats(state, state.status, state.error, state.runtime_ms)
+    return RunFinished(stats=total, by=state.by, reason=state.reason)
 
 
 def deadline_ms(state: RunState) -> int | None:

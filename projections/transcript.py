@@ -29,7 +29,8 @@ from .grown import Grown
 
 class Transcript(msgspec.Struct, frozen=True):
     """messages: what the model has been, or will next be, shown. asked: calls of the last reply, in its order.
-    answers: results so far, one slot a call. heard: what people said since the last step began."""
+    answers: results so far, one slot a call. heard: what people said since the last step began.
+    """
 
     messages: Grown[Message] = Grown()
     asked: tuple[ToolCall, ...] = ()

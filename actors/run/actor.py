@@ -91,7 +91,7 @@ class UrgentAsked(Asked):
 class RunAppend:
     """One append of a run (`ports.Append`), and, once `done`, the message that tells its actor."""
 
-    __slots__ = ("_address", "asked", "error", "expected", "message", "request_key", "_scheduler", "run_id", "stored")
+    __slots__ = ("_address", "_scheduler", "asked", "error", "expected", "message", "request_key", "run_id", "stored")
 
     def __init__(
         self,
@@ -262,7 +262,7 @@ class RunActor(PooledActor):
                 self.leave(self._end)
 
     def reconcile(self) -> None:
-        """Everything decided is durable: start what the world owes and is not yet doing, call off what it no longer owes.
+        """Everything decided is durable: start what the world owes and is not yet doing, call off what is owed no more.
 
         Not before `ResumeRun` was taken: until then a tool whose outcome nobody knows still looks as if it were owed.
         """
@@ -363,5 +363,3 @@ def _cause(message: RunMessage) -> str:
     name = type(message).__name__
     by = getattr(message, "by", "")
     return f"{name} by {by}" if by else name
-
-

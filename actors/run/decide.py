@@ -1,4 +1,7 @@
-"""What a run does about a message: the one place where its course is decided. Pure; saying a thing twice changes nothing."""
+"""What a run does about a message: the one place where its course is decided.
+
+Pure; saying a thing twice changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ WORDS = 4_096
 
 
 def cleaned(message: RunMessage) -> RunMessage:
-    """Return `message` with every text in it cleaned; numbers are the runtime's own. The same object when all was clean."""
+    """Return `message` with every text in it cleaned, or itself when all was clean."""
     match message:
         case AcceptReply():
             reply = clean_reply(message.reply)
@@ -67,7 +67,12 @@ def cleaned(message: RunMessage) -> RunMessage:
 
 def clean_input(parts: tuple[InputPart, ...]) -> tuple[InputPart, ...]:
     """The parts of an input, cleaned."""
-    return tuple(part if isinstance(part, Image) else Text(clean_text(part.text)) for part in parts)
+    return tuple(_image(part) if isinstance(part, Image) else Text(clean_text(part.text)) for part in parts)
+
+
+def _image(image: Image) -> Image:
+    url = None if image.url is None else clean_text(image.url)
+    return Image(clean_text(image.media_type, WORDS), image.data, url)
 
 
 def clean_reply(reply: Reply) -> Reply:
@@ -104,5 +109,3 @@ def _part(part: ReplyPart) -> ReplyPart:
 
 def _plan(plan: ToolPlan) -> ToolPlan:
     return plan if plan.refusal is None else ToolPlan(plan.effect, clean_text(plan.refusal, WORDS))
-
-

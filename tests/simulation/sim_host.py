@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sim_oracles import judge
+from sim_world import Bugs, HostCrash, SimCalls, SimClock, SimIds, SimJournal, SimScheduler, World
+
 from executus.actors.address import Address
 from executus.actors.run.actor import Asked, RunActor, Surroundings, UrgentAsked, request_key_of
 from executus.actors.run.messages import CancelRun, LogNote, SendInput, StartRun, SteerRun
@@ -12,9 +15,6 @@ from executus.actors.supervisor import Admit, Recover, Supervisor
 from executus.events import AgentPrint, Limits, RunInfo, RunStarted, Text
 from executus.ports import Agent
 from executus.projections import Checkpoint
-
-from sim_oracles import judge
-from sim_world import Bugs, HostCrash, SimCalls, SimClock, SimIds, SimJournal, SimScheduler, World
 
 AGENT = Agent("sim", model="sim:model", timeout_s=120.0)
 KIND_AFTER_S = 300.0

@@ -85,7 +85,10 @@ def judge_log(world: World, run_id: str) -> list[str]:
             problems.append("P7: the statistics of the end are not the fold of the events")
         steered = [event.fact.text for event in events[: end.version] if isinstance(event.fact, CallerSteered)]
         said = [
-            part.text for message in fold(events).transcript.messages for part in message.parts if isinstance(part, Text)
+            part.text
+            for message in fold(events).transcript.messages
+            for part in message.parts
+            if isinstance(part, Text)
         ]
         if any(said.count(text) != steered.count(text) for text in steered):
             problems.append("P3: advice did not reach the transcript")

@@ -24,8 +24,8 @@ from executus.actors.run.messages import (
 )
 from executus.errors import JournalConflict, JournalError, JournalUnavailable, RequestRepeated, UnknownRun
 from executus.events import GENESIS, Event, NoteLogged, Text, ToolCall, Usage, idempotency_key
+from executus.events.codec import Stored, decode_event, encode_event, run_id_bytes
 from executus.events.envelope import chain_hash
-from executus.events.codec import Stored, run_id_bytes, decode_event, encode_event
 from executus.journal.rules import Head, advance_head, refusal
 from executus.ports import Agent, Append, ModelRequest, Reply, ToolContext
 from executus.projections import Checkpoint, OpenCall, fold
@@ -181,7 +181,7 @@ class Disk:
 
 
 class SimJournal:
-    """The part of `Journal` that actors use, on a disk, with faults. Appends wait for a commit, as the real one's do."""
+    """The part of `Journal` that actors use, on a disk, with faults. Appends wait for a commit, as in the real one."""
 
     def __init__(self, world: World, scheduler: SimScheduler) -> None:
         self.world, self.scheduler, self.disk = world, scheduler, world.disk
@@ -332,7 +332,9 @@ class Bugs:
 
     def refusal(self, append: Append, head: Head) -> JournalError | None:
         first = append.stored[0]
-        want = chain_hash(head.hash, run_id_bytes(append.run_id), first.event.version, first.event.tag, first.state[32:])
+        want = chain_hash(
+            head.hash, run_id_bytes(append.run_id), first.event.version, first.event.tag, first.state[32:]
+        )
         if append.expected == head.version and want != first.event.hash:
             return JournalConflict(append.run_id, append.expected, head.version)
         return refusal(append, head)
@@ -416,4 +418,14 @@ class World:
             self.problems.append(f"P4: {call.call} must never be retried and was executed twice")
 
 
-__all__: Sequence[str] = ["GENESIS", "Bugs", "Disk", "HostCrash", "SimCalls", "SimClock", "SimIds", "SimJournal", "World"]
+__all__: Sequence[str] = [
+    "GENESIS",
+    "Bugs",
+    "Disk",
+    "HostCrash",
+    "SimCalls",
+    "SimClock",
+    "SimIds",
+    "SimJournal",
+    "World",
+]
