@@ -115,9 +115,12 @@ class Aimock:
 
 
 class Relay:
-    """Passes requests on and keeps their bodies as they were sent; aimock's own journal leaves parts out."""
+    """Passes requests on and keeps their bodies as they were sent; aimock's own journal leaves parts out.
 
-    def __init__(self, target: str) -> None:
+    With `events` it passes on so many events of a stream and then ends it as if that were all.
+    """
+
+    def __init__(self, target: str, events: int | None = None) -> None:
         where = urllib.parse.urlsplit(target)
         bodies: list[Any] = []
 
@@ -134,6 +137,8 @@ class Relay:
                     text = answer.read()
                 finally:
                     connection.close()
+                if events is not None:
+                    text = b"".join(event + b"\n\n" for event in text.split(b"\n\n")[:events])
                 self.send_response(answer.status)
                 self.send_header("content-type", answer.headers["content-type"])
                 self.send_header("content-length", str(len(text)))

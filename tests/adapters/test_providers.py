@@ -3,8 +3,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import threading
 import tomllib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +288,17 @@ def test_a_stream_that_breaks_off_is_unavailable_and_no_reply(aimock: Aimock, wi
     assert isinstance(error, ModelUnavailable)
 
 
+@pytest.mark.parametrize("events", [0, 3, 6])
+def test_a_stream_that_ends_early_without_an_error_is_unavailable_too(aimock: Aimock, wire: str, events: int) -> None:
+    aimock.answer({"content": "word " * 100}, chunkSize=10)
+    relay = Relay(aimock.url, events)
+    try:
+        error = refusal(model_of(wire, relay.url), on_delta=lambda _: None)
+    finally:
+        relay.close()
+    assert isinstance(error, ModelUnavailable)
+
+
 def test_a_timeout_is_unavailable(aimock: Aimock, wire: str) -> None:
     aimock.answer({"content": "late"}, chaos={"latencyMs": 30_000})
     assert isinstance(refusal(model_of(wire, aimock.url, timeout=0.05)), ModelUnavailable)
@@ -320,15 +333,22 @@ def test_cancelling_the_task_stops_the_request(aimock: Aimock, wire: str, stream
 def test_one_model_serves_several_loops_and_many_requests(aimock: Aimock) -> None:
     aimock.answer({"content": "hi"})
     model = model_of("openai", aimock.url)
+    both_asked = threading.Barrier(2, timeout=DEADLINE_S)
 
     async def story() -> list[Reply]:
         try:
-            return await asyncio.gather(*(model.reply(ModelRequest(HELLO)) for _ in range(20)))
+            replies = await asyncio.gather(*(model.reply(ModelRequest(HELLO)) for _ in range(10)))
+            await asyncio.to_thread(both_asked.wait)  # the other loop lives, and its connections with it
+            return [*replies, await model.reply(ModelRequest(HELLO))]
         finally:
             await model.close()
 
-    for _ in range(2):
-        assert {reply.parts for reply in asyncio.run(asyncio.wait_for(story(), DEADLINE_S))} == {(Text("hi"),)}
+    def on_a_loop_of_its_own() -> list[Reply]:
+        return asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
+
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(on_a_loop_of_its_own) for _ in range(2)]:
+            assert {reply.parts for reply in done.result()} == {(Text("hi"),)}
 
 
 # ------------------------------------------------------------------ names, extras, keys
