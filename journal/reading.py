@@ -55,7 +55,10 @@ class LogReader:
 
     def _fetch_blob(self, sha256: bytes) -> bytes | None:
         found = self._rows("SELECT content FROM blobs WHERE sha256 = ?", sha256)
-        return found[0][0] if found else None
+        if not found:
+            return None
+        content = found[0][0]
+        return content if isinstance(content, bytes) else str(content).encode()  # damaged: its hash will tell
 
     # -------------------------------------------------------------- one run
 
