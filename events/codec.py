@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, Literal, Protocol, cast
 from uuid import UUID
 
 import msgspec
@@ -66,6 +66,32 @@ _decode_map = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decoders: dict[str, tuple[Callable[[bytes | msgspec.Raw], Any], int]] = {
     tag: (msgspec.msgpack.Decoder(struct).decode, schema) for tag, (struct, schema) in FACTS.items()
 }
+
+
+class _Envelope(Protocol):
+    """What `Body`, and the body of today's schema of a tag, have in common."""
+
+    t: int
+    e: int
+    c: str
+    o: int
+
+
+def _whole_decoder(tag: str) -> Callable[[memoryview], Any]:
+    """Decode body and payload in one go: nearly every event is of today's schema and in line."""
+    struct, schema = FACTS[tag]
+    fields = [
+        ("s", Literal[schema], 1),  # another schema does not fit, and is decoded in two steps
+        ("t", int, 0),
+        ("e", int, 0),
+        ("c", str, ""),
+        ("o", int, 0),
+        ("p", struct),
+    ]
+    return msgspec.msgpack.Decoder(msgspec.defstruct(f"Body of {tag}", fields, gc=False, kw_only=True)).decode
+
+
+_decode_whole = {tag: _whole_decoder(tag) for tag in FACTS}
 
 
 @lru_cache(maxsize=4096)
@@ -149,7 +175,15 @@ def decode_fact(
 
 def _open(
     run_id: str, version: int, tag: str, state: bytes, blob: Callable[[bytes], bytes | None]
-) -> tuple[Body, Fact]:
+) -> tuple[_Envelope, Fact]:
+    whole = _decode_whole.get(tag)
+    if whole is not None:
+        try:
+            today = whole(memoryview(state)[HASH_BYTES:])
+        except Exception:  # an older schema, a blob, or damage: the careful way says which
+            pass
+        else:
+            return today, today.p
     try:
         body = _decode_body(memoryview(state)[HASH_BYTES:])
         payload: bytes | msgspec.Raw = body.p

@@ -24,7 +24,7 @@ class Grown(Sequence[T], Generic[T]):
         self._items = list(items)
         self._length = len(self._items)
 
-    def plus(self, *items: T) -> Grown[T]:
+    def plus(self, items: Sequence[T]) -> Grown[T]:
         """Return this sequence followed by `items`."""
         longer = type(self).__new__(type(self))
         with _growing:

@@ -116,7 +116,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             call = OpenCall(fact.call, fact.name, fact.effect, asked.arguments)
             return replace(state, phase="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
         case ToolFinished() | ToolOutcomeUnknown():
-            return replace(state, open_calls=tuple(call for call in state.open_calls if call.call != fact.call))
+            return replace(state, open_calls=tuple([call for call in state.open_calls if call.call != fact.call]))
         case ToolRefused():
             return state
         case StepFailed():
@@ -163,8 +163,8 @@ def evolve(state: RunState, fact: Fact) -> RunState:
 
 
 def _completed(state: RunState, fact: StepCompleted) -> RunState:
-    asked = tuple(part for part in fact.reply if isinstance(part, ToolCall))
-    text = "".join(part.text for part in fact.reply if isinstance(part, Text))
+    asked = tuple([part for part in fact.reply if isinstance(part, ToolCall)])
+    text = "".join([part.text for part in fact.reply if isinstance(part, Text)])
     usage = fact.usage
     return replace(
         state,

@@ -23,11 +23,12 @@ from ..events import (
     ToolOutcomeUnknown,
     ToolRefused,
     ToolResult,
+    ToolStarted,
 )
 from .grown import Grown
 
 
-class Transcript(msgspec.Struct, frozen=True):
+class Transcript(msgspec.Struct, frozen=True, gc=False):
     """messages: what the model has been, or will next be, shown. asked: calls of the last reply, in its order.
     answers: results so far, one slot a call. heard: what people said since the last step began.
     """
@@ -40,22 +41,22 @@ class Transcript(msgspec.Struct, frozen=True):
 
 def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
     """Return the transcript after `fact`."""
-    match fact:
+    match fact:  # the most frequent facts first
+        case StepStarted() | RunFinished():
+            if not transcript.heard:
+                return transcript
+            messages = transcript.messages.plus(transcript.heard)
+            return Transcript(messages, transcript.asked, transcript.answers)
+        case ToolStarted():
+            return transcript
         case StepCompleted():
-            asked = tuple(part for part in fact.reply if isinstance(part, ToolCall))
-            return Transcript(
-                transcript.messages.plus(Message("assistant", fact.reply)),
-                asked,
-                (None,) * len(asked),
-                transcript.heard,
-            )
+            asked = tuple([part for part in fact.reply if isinstance(part, ToolCall)])
+            messages = transcript.messages.plus((Message("assistant", fact.reply),))
+            return Transcript(messages, asked, (None,) * len(asked), transcript.heard)
         case ToolFinished():
             return _answered(transcript, fact.call, fact.result, fact.is_error)
         case ToolRefused() | ToolOutcomeUnknown():
             return _answered(transcript, fact.call, fact.reason, True)
-        case StepStarted() | RunFinished() if transcript.heard:
-            messages = transcript.messages.plus(*transcript.heard)
-            return Transcript(messages, transcript.asked, transcript.answers)
         case CallerSteered():
             heard = Message("user", (Text(fact.text),))
             return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
@@ -65,23 +66,24 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
         case RunStarted():
             messages = transcript.messages
             if fact.agent.instructions:
-                messages = messages.plus(Message("system", (Text(fact.agent.instructions),)))
+                messages = messages.plus((Message("system", (Text(fact.agent.instructions),)),))
             if fact.input:  # a recording may begin with the assistant
-                messages = messages.plus(Message("user", fact.input))
+                messages = messages.plus((Message("user", fact.input),))
             return Transcript(messages)
         case _:
             return transcript
 
 
 def _answered(transcript: Transcript, call: str, text: str, is_error: bool) -> Transcript:
+    asked, messages = transcript.asked, transcript.messages
     index = int(call.rpartition(".")[2])
-    if index >= len(transcript.asked):
+    if index >= len(asked):
         return transcript
-    asked = transcript.asked[index]
-    answer = ToolResult(asked.id, asked.name, text, is_error)
+    answer = ToolResult(asked[index].id, asked[index].name, text, is_error)
+    if len(asked) == 1:
+        return Transcript(messages.plus((Message("tool", (answer,)),)), asked, (answer,), transcript.heard)
     answers = (*transcript.answers[:index], answer, *transcript.answers[index + 1 :])
-    given = tuple(result for result in answers if result is not None)
-    if len(given) < len(answers):
-        return Transcript(transcript.messages, transcript.asked, answers, transcript.heard)
-    messages = transcript.messages.plus(*(Message("tool", (result,)) for result in given))
-    return Transcript(messages, transcript.asked, answers, transcript.heard)
+    given = [result for result in answers if result is not None]
+    if len(given) == len(answers):
+        messages = messages.plus([Message("tool", (result,)) for result in given])
+    return Transcript(messages, asked, answers, transcript.heard)
