@@ -110,6 +110,7 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
         case EndRun():
             if state.over:
                 return []
+            _must_have_started(state)
             if not state.interactive:
                 raise Refusal("it is not interactive; use cancel")
             if state.phase != "waiting":
@@ -118,11 +119,14 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
         case CancelRun():
             if state.over:
                 return []
+            _must_have_started(state)
             requested = CancelRequested(by=message.by, reason=message.reason)
             return [requested, _finish(state, "cancelled", message.by or "caller", message.reason, now_ms)]
         case LogNote():
+            _must_have_started(state)
             return [NoteLogged(type=message.type, payload=message.payload)]
         case LogError():
+            _must_have_started(state)
             return [ErrorLogged(message=message.message)]
         case _:
             assert_never(message)
@@ -280,6 +284,10 @@ def _waited(state: RunState, now_ms: int) -> int:
 def _must_be_live(state: RunState) -> None:
     if state.over:
         raise Refusal(f"it is over, with status {state.status}")
+    _must_have_started(state)
+
+
+def _must_have_started(state: RunState) -> None:
     if state.phase == "new":
         raise Refusal("it has not started")
 

@@ -1,0 +1,337 @@
+"""The whole run machine under random messages: stale, repeated and lost ones, crashes at any point, newer logs.
+
+What must hold is computed here from the facts alone, by code that shares nothing with the folds it checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from run_ledger import Ledger, expected_transcript, seen
+
+from executus.actors.run.decide import Refusal, decide
+from executus.actors.run.messages import (
+    AcceptModelFailure,
+    AcceptReply,
+    AcceptResult,
+    AcceptUnknown,
+    CancelRun,
+    EndByDeadline,
+    EndRun,
+    LogError,
+    LogNote,
+    ResumeRun,
+    RetryStep,
+    RunMessage,
+    SendInput,
+    StartRun,
+    SteerRun,
+    ToolPlan,
+)
+from executus.events import Event, Fact, Message, Opaque, RunFinished, RunResumed, Text, ToolCall, Usage, tag_of
+from executus.events.codec import decode_event, encode_event
+from executus.ports import Reply
+from executus.projections import Checkpoint, RunState, deadline_ms, ended, fold, outstanding
+from executus.testing import SPEC_RUN_ID, run_started
+
+ORDERS = (SteerRun, SendInput, EndRun, CancelRun, LogNote, LogError)
+SAID_ONCE_MORE = (SteerRun, SendInput, LogNote, LogError, ResumeRun)
+"""Each of these is a new thing every time it is said."""
+
+EFFECTS = st.sampled_from(["pure", "idempotent", "reconcilable", "never_retry"])
+PLANS = st.one_of(
+    EFFECTS.map(lambda effect: ToolPlan(effect)),  # type: ignore[arg-type]
+    st.just(ToolPlan(refusal="no such tool")),
+)
+USAGE = st.builds(Usage, input=st.integers(0, 9), output=st.integers(0, 9), thinking=st.integers(0, 9))
+OFTEN_CURRENT = st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1])
+"""How far a message is from the step or attempt under way."""
+
+
+class RunMachine(RuleBasedStateMachine):
+    """A run, its log in commits, its clock, and everything that was ever said to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[tuple[int, list[Fact]]] = []
+        self.now_ms = 0
+        self.said: list[RunMessage] = []
+        self.views: list[tuple[Checkpoint, list[Message]]] = []
+        self.words = 0
+        self.checkpoint = Checkpoint()
+
+    # -------------------------------------------------------------- telling
+
+    @property
+    def facts(self) -> list[Fact]:
+        return [fact for _, facts in self.commits for fact in facts]
+
+    @property
+    def state(self) -> RunState:
+        return self.checkpoint.state
+
+    def events(self) -> list[Event]:
+        """The log as a journal would give it back: encoded, chained and decoded."""
+        events: list[Event] = []
+        previous = bytes(32)
+        for elapsed_ms, facts in self.commits:
+            for fact in facts:
+                version = len(events) + 1
+                stored = encode_event(
+                    fact,
+                    run_id=SPEC_RUN_ID,
+                    version=version,
+                    previous=previous,
+                    at_us=0,
+                    elapsed_ms=elapsed_ms,
+                    cause="",
+                    epoch=1,
+                )
+                previous = stored.event.hash
+                event = decode_event(
+                    SPEC_RUN_ID, version, stored.event.tag, stored.state, position=version, blob=lambda _: None
+                )
+                assert event.fact == fact
+                events.append(event)
+        return events
+
+    def tell(self, message: RunMessage) -> list[Fact]:
+        before = self.checkpoint
+        try:
+            facts = decide(before.state, message, self.now_ms)
+        except Refusal:
+            assert isinstance(message, ORDERS), "only people are refused"
+            facts = []
+        assert before == self.checkpoint
+        if before.state.over:
+            assert not [fact for fact in facts if type(fact).__name__ not in ("NoteLogged", "ErrorLogged")]
+        self.said.append(message)
+        if facts:
+            self.commit(facts)
+        if not isinstance(message, SAID_ONCE_MORE):
+            try:
+                again = decide(self.state, message, self.now_ms)
+            except Refusal:
+                again = []
+            assert again == [], f"{message} twice led to more"
+        return facts
+
+    def commit(self, facts: list[Fact]) -> None:
+        version = self.checkpoint.version
+        events = [
+            Event(run_id=SPEC_RUN_ID, version=version + n, tag=tag_of(fact), fact=fact, elapsed_ms=self.now_ms)
+            for n, fact in enumerate(facts, 1)
+        ]
+        self.commits.append((self.now_ms, facts))
+        self.checkpoint = fold(events, self.checkpoint)
+        self.views.append((self.checkpoint, list(self.checkpoint.transcript.messages)))
+
+    def word(self) -> str:
+        """Something nobody has said before, so that it can be counted."""
+        self.words += 1
+        return f"word {self.words}"
+
+    # -------------------------------------------------------------- what happens
+
+    @initialize(
+        max_steps=st.integers(1, 4),
+        max_attempts=st.integers(1, 3),
+        timeout_s=st.sampled_from([None, 1.0, 20.0, 1000.0]),
+        interactive=st.booleans(),
+        dry_run=st.sampled_from([False, False, False, True]),
+        orders_first=st.booleans(),
+    )
+    def start(self, orders_first: bool, **options: Any) -> None:
+        if orders_first:
+            for order in (SteerRun(text="x"), CancelRun(), EndRun(), LogNote(type="x"), LogError(message="x")):
+                assert self.tell(order) == [], "nothing may happen before the start"
+        self.tell(StartRun(started=run_started("Go.", instructions="Be brief.", **options)))
+
+    @rule(
+        calls=st.lists(PLANS, max_size=3),
+        stop=st.sampled_from(["stop", "stop", "stop", "length", "refusal", "content_filter"]),
+        usage=USAGE,
+        step_off=OFTEN_CURRENT,
+        attempt_off=OFTEN_CURRENT,
+        silent=st.booleans(),
+    )
+    def model_answers(
+        self, calls: list[ToolPlan], stop: Any, usage: Usage, step_off: int, attempt_off: int, silent: bool
+    ) -> None:
+        parts: list[Any] = [] if silent else [Text(self.word())]
+        parts += [ToolCall(f"id{index}", f"tool{index}") for index in range(len(calls))]
+        self.tell(
+            AcceptReply(
+                step=self.state.step + step_off,
+                attempt=self.state.attempt + attempt_off,
+                reply=Reply(tuple(parts), usage, "tool_calls" if calls else stop),
+                plans=tuple(calls),
+            )
+        )
+
+    @rule(
+        final=st.booleans(),
+        retry_after_s=st.sampled_from([None, 0.0, 5.0]),
+        jitter=st.floats(0, 1, exclude_max=True),
+        attempt_off=OFTEN_CURRENT,
+    )
+    def model_fails(self, final: bool, retry_after_s: float | None, jitter: float, attempt_off: int) -> None:
+        self.tell(
+            AcceptModelFailure(
+                step=self.state.step,
+                attempt=self.state.attempt + attempt_off,
+                error="busy",
+                final=final,
+                retry_after_s=retry_after_s,
+                jitter=jitter,
+            )
+        )
+
+    @precondition(lambda self: self.state.step > 0)
+    @rule(step_off=OFTEN_CURRENT, index=st.integers(0, 3), unknown=st.booleans(), is_error=st.booleans())
+    def tool_answers(self, step_off: int, index: int, unknown: bool, is_error: bool) -> None:
+        call = f"{self.state.step + step_off}.{index}"
+        if unknown:
+            self.tell(AcceptUnknown(call=call, reason=self.word()))
+        else:
+            self.tell(AcceptResult(call=call, text=self.word(), is_error=is_error))
+
+    @precondition(lambda self: self.state.open_calls)
+    @rule(pick=st.integers(0, 9))
+    def open_tool_answers(self, pick: int) -> None:
+        calls = self.state.open_calls
+        self.tell(AcceptResult(call=calls[pick % len(calls)].call, text=self.word()))
+
+    @rule(attempt_off=OFTEN_CURRENT)
+    def pause_is_over(self, attempt_off: int) -> None:
+        self.tell(RetryStep(step=self.state.step, attempt=self.state.attempt + attempt_off))
+
+    @rule(ms=st.sampled_from([0, 1, 300, 5_000, 30_000]))
+    def time_passes(self, ms: int) -> None:
+        self.now_ms += ms
+
+    @rule()
+    def alarm(self) -> None:
+        due = deadline_ms(self.state)
+        works = not self.state.over and self.state.phase != "waiting" and not self.state.read_only
+        facts = self.tell(EndByDeadline(at_ms=due or 0))
+        late = due is not None and works and self.now_ms >= due
+        assert bool(facts) == late
+        if late:
+            assert self.state.status == "timeout"
+
+    @rule()
+    def person_steers(self) -> None:
+        self.tell(SteerRun(text=self.word(), by="alice"))
+
+    @rule()
+    def person_sends(self) -> None:
+        self.tell(SendInput(input=(Text(self.word()),), by="alice"))
+
+    @rule(last_words=st.booleans(), sure=st.sampled_from([False, False, True]))
+    def person_ends(self, last_words: bool, sure: bool) -> None:
+        if sure:
+            self.tell(EndRun(input=(Text(self.word()),) if last_words else (), by="alice"))
+
+    @rule(sure=st.sampled_from([False, False, False, True]))
+    def person_cancels(self, sure: bool) -> None:
+        if sure:
+            was_over, was_read_only = self.state.over, self.state.read_only
+            self.tell(CancelRun(by="alice", reason="enough"))
+            assert was_over or was_read_only or self.state.status == "cancelled"
+
+    @rule(error=st.booleans())
+    def host_logs(self, error: bool) -> None:
+        self.tell(LogError(message="oh") if error else LogNote(type="host", payload={"n": 1}))
+
+    @rule(keep=st.lists(st.booleans(), min_size=4, max_size=4))
+    def host_resumes(self, keep: list[bool]) -> None:
+        self.resume(keep)
+
+    @rule(lost=st.integers(1, 3), keep=st.lists(st.booleans(), min_size=4, max_size=4))
+    def host_crashes(self, lost: int, keep: list[bool]) -> None:
+        """The newest commits were never stored; whatever was said because of them may still arrive later."""
+        del self.commits[max(1, len(self.commits) - lost) :]
+        self.now_ms = self.commits[-1][0]
+        self.views.clear()
+        self.checkpoint = fold(self.events())
+        self.resume(keep)
+
+    def resume(self, keep: list[bool]) -> None:
+        owed = [one.key for one in outstanding(self.state)]
+        in_flight = frozenset(key for key, kept in zip(owed, keep, strict=False) if kept)
+        open_before = {f"tool:{call.call}": call.effect for call in self.state.open_calls}
+        facts = self.tell(ResumeRun(epoch=2, reason="again", in_flight=in_flight))
+        if facts:
+            assert isinstance(facts[0], RunResumed)
+            for key, effect in open_before.items():
+                may_run_again = effect in ("pure", "idempotent") or key in in_flight
+                assert (key in [one.key for one in outstanding(self.state)]) == may_run_again
+
+    @precondition(lambda self: self.said)
+    @rule(pick=st.integers(0, 1_000))
+    def old_message_arrives_again(self, pick: int) -> None:
+        message = self.said[pick % len(self.said)]
+        if not isinstance(message, ResumeRun):  # those come from the supervisor alone, once
+            self.tell(message)
+
+    @rule(sure=st.sampled_from([False] * 14 + [True]))
+    def newer_version_wrote_something(self, sure: bool) -> None:
+        if sure and not self.state.over:
+            self.commit([Opaque(tag="run-teleported", schema=1, payload=b"\x81\xa1x\x01")])
+
+    # -------------------------------------------------------------- what always holds
+
+    @invariant()
+    def the_log_obeys_the_rules(self) -> None:
+        Ledger(self.facts).check()
+
+    @invariant()
+    def what_is_owed_follows_from_the_log(self) -> None:
+        owed = [one.key for one in outstanding(self.state)]
+        assert len(owed) == len(set(owed))
+        assert sorted(owed) == sorted(Ledger(self.facts).owed())
+
+    @invariant()
+    def the_transcript_is_what_was_said(self) -> None:
+        messages = list(self.checkpoint.transcript.messages)
+        assert messages == expected_transcript(self.facts)
+        if any(one.key.startswith("model:") for one in outstanding(self.state)):
+            seen(messages)
+
+    @invariant()
+    def the_end_tells_what_happened(self) -> None:
+        ends = [fact for fact in self.facts if isinstance(fact, RunFinished)]
+        assert ended(self.state) == (ends[0] if ends else None)
+
+    @invariant()
+    def older_views_stay_as_they_were(self) -> None:
+        for view, messages in self.views[-8:]:
+            assert list(view.transcript.messages) == messages
+
+    def teardown(self) -> None:
+        if not self.commits:
+            return
+        events = self.events()
+        whole = fold(events)
+        assert (whole.state, whole.transcript) == (self.checkpoint.state, self.checkpoint.transcript)
+        for cut in range(len(events) + 1):
+            assert fold(events[cut:], fold(events[:cut])) == whole
+
+
+RunMachine.TestCase.settings = settings(
+    max_examples=120,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+class TestEveryLifeOfARun(RunMachine.TestCase):  # type: ignore[name-defined,misc]
+    """Hypothesis looks for a life that breaks a rule."""
+
+    runTest: Callable[[], None]  # noqa: N815
