@@ -11,8 +11,8 @@ import msgspec
 
 from .actors.run.actor import Asked, UrgentAsked
 from .actors.run.messages import CancelRun, EndRun, LogError, LogNote, RunMessage, SendInput, SteerRun
-from .errors import RunQuarantined
-from .events import InputPart, Message, RunFinished, RunStats, Status, Text
+from .errors import LogCorrupt, RunQuarantined, UnknownFact
+from .events import Image, InputPart, Message, RunFinished, RunStats, Status, Text
 from .projections import Checkpoint, RunState
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
-"""How a run stands. waiting: for a person's message. quarantined: set aside after repeated failures. suspended:
-its log is unfinished and no runtime has it at work."""
+"""How a run stands. waiting: for a person's message. quarantined: set aside, as it failed repeatedly or its
+log cannot be read. suspended: its log is unfinished and no runtime has it at work."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,16 +69,20 @@ def _part(what: str, part: object) -> InputPart:
     if isinstance(part, str):
         return Text(part)
     try:
-        return msgspec.convert(msgspec.to_builtins(part, builtin_types=(bytes,)), InputPart)  # type: ignore[no-any-return]
+        good = msgspec.convert(msgspec.to_builtins(part, builtin_types=(bytes,)), InputPart)
     except Exception as error:
         raise TypeError(f"{what}: expected str, Text or Image parts, got {part!r} ({error})") from error
+    if isinstance(good, Image) and (good.data is None) == (good.url is None):
+        raise ValueError(f"{what}: expected an Image with either data or url, got {good!r}")
+    return good  # type: ignore[no-any-return]
 
 
 class Run:
     """A run of a runtime, live or finished. Thread-safe; every order returns when what it led to is durable.
 
     Each order has an `_async` form for event loops. All raise `MessageRefused` when the run cannot take the order,
-    `RuntimeClosed` when the runtime closed first, and `TimeoutError` if it took longer than `timeout` seconds.
+    `RuntimeClosed` when the runtime closed first (it may be durable then), and `TimeoutError` if it took longer than
+    `timeout` seconds.
     """
 
     def __init__(self, runtime: Runtime, run_id: str) -> None:
@@ -98,7 +102,10 @@ class Run:
             return address.end.status
         if address is not None and isinstance(address.end, RunQuarantined):
             return "quarantined"
-        state = self.state()
+        try:
+            state = self.state()
+        except (LogCorrupt, UnknownFact):
+            return "quarantined"
         if state.status is not None:
             return state.status
         if address is None or address.end is not None:
@@ -107,7 +114,7 @@ class Run:
 
     def checkpoint(self) -> Checkpoint:
         """The fold of the run's durable facts: state, transcript and version."""
-        return self._runtime.journal.load(self.id)
+        return self._runtime.load(self.id)
 
     def state(self) -> RunState:
         """Where the run stands, folded from its durable facts."""
@@ -145,59 +152,61 @@ class Run:
 
     def steer(self, text: str, *, by: str = "", timeout: float | None = 60.0) -> None:
         """Give advice that the model reads at its next step."""
-        self._order("steer", SteerRun(text=_text("steer", text), by=by), timeout)
+        self._order("steer", SteerRun(text=_text("steer", text), by=_text("steer, by", by)), timeout)
 
     async def steer_async(self, text: str, *, by: str = "", timeout: float | None = 60.0) -> None:
         """`steer` for event loops."""
-        await self._order_async(SteerRun(text=_text("steer", text), by=by), timeout)
+        await self._order_async(SteerRun(text=_text("steer", text), by=_text("steer, by", by)), timeout)
 
     def send(self, message: str | Sequence[InputPart], *, by: str = "", timeout: float | None = 60.0) -> None:
         """Give an interactive run the person's next message; while it is busy the message waits for the next step."""
-        self._order("send", SendInput(input=as_parts("send", message), by=by), timeout)
+        self._order("send", SendInput(input=as_parts("send", message), by=_text("send, by", by)), timeout)
 
     async def send_async(
         self, message: str | Sequence[InputPart], *, by: str = "", timeout: float | None = 60.0
     ) -> None:
         """`send` for event loops."""
-        await self._order_async(SendInput(input=as_parts("send", message), by=by), timeout)
+        await self._order_async(SendInput(input=as_parts("send", message), by=_text("send, by", by)), timeout)
 
     def end(self, message: str | Sequence[InputPart] = (), *, by: str = "", timeout: float | None = 60.0) -> None:
         """End an interactive run that waits, with status "ok"; `message`: last words that nobody answers."""
-        self._order("end", EndRun(input=as_parts("end", message) if message else (), by=by), timeout)
+        self._order("end", _ending(message, by), timeout)
 
     async def end_async(
         self, message: str | Sequence[InputPart] = (), *, by: str = "", timeout: float | None = 60.0
     ) -> None:
         """`end` for event loops."""
-        await self._order_async(EndRun(input=as_parts("end", message) if message else (), by=by), timeout)
+        await self._order_async(_ending(message, by), timeout)
 
     def cancel(self, reason: str = "", *, by: str = "", timeout: float | None = 60.0) -> None:
         """Stop the run with status "cancelled"; what it has said is kept. A run that is over stays as it is."""
+        message = _cancelling(reason, by)
         if not self._over():
-            self._order("cancel", CancelRun(by=by, reason=reason), timeout, UrgentAsked)
+            self._order("cancel", message, timeout, UrgentAsked)
 
     async def cancel_async(self, reason: str = "", *, by: str = "", timeout: float | None = 60.0) -> None:
         """`cancel` for event loops."""
+        message = _cancelling(reason, by)
         if not self._over():
-            await self._order_async(CancelRun(by=by, reason=reason), timeout, UrgentAsked)
+            await self._order_async(message, timeout, UrgentAsked)
 
     def note(self, type: str, payload: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0) -> None:
         """Write an entry of the host's own into the log of a live run."""
-        self._order("note", LogNote(type=type, payload=dict(payload or {})), timeout)
+        self._order("note", _note(type, payload), timeout)
 
     async def note_async(
         self, type: str, payload: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0
     ) -> None:
         """`note` for event loops."""
-        await self._order_async(LogNote(type=type, payload=dict(payload or {})), timeout)
+        await self._order_async(_note(type, payload), timeout)
 
     def log_error(self, message: str, *, timeout: float | None = 60.0) -> None:
         """Write an error of the host's own into the log of a live run."""
-        self._order("log_error", LogError(message=message), timeout)
+        self._order("log_error", LogError(message=_text("log_error", message)), timeout)
 
     async def log_error_async(self, message: str, *, timeout: float | None = 60.0) -> None:
         """`log_error` for event loops."""
-        await self._order_async(LogError(message=message), timeout)
+        await self._order_async(LogError(message=_text("log_error", message)), timeout)
 
     def _over(self) -> bool:
         address = self._runtime.address(self.id)
@@ -209,18 +218,34 @@ class Run:
         self, call: str, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
     ) -> None:
         self._runtime.may_block(call)
-        _wait(self._runtime.tell(self.id, kind(message)), timeout, f"run {self.id} has not taken it yet")
+        with self._runtime.asking(kind(message)) as asked:
+            _wait(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
 
     async def _order_async(
         self, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
     ) -> None:
-        await _await(self._runtime.tell(self.id, kind(message)), timeout, f"run {self.id} has not taken it yet")
+        with self._runtime.asking(kind(message)) as asked:
+            await _await(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
 
 
 def _text(call: str, text: object) -> str:
     if not isinstance(text, str):
         raise TypeError(f"{call}: expected a string, got {text!r}")
     return text
+
+
+def _ending(message: str | Sequence[InputPart], by: str) -> EndRun:
+    return EndRun(input=as_parts("end", message) if message else (), by=_text("end, by", by))
+
+
+def _cancelling(reason: str, by: str) -> CancelRun:
+    return CancelRun(by=_text("cancel, by", by), reason=_text("cancel, reason", reason))
+
+
+def _note(type: str, payload: Mapping[str, Any] | None) -> LogNote:
+    if payload is not None and not isinstance(payload, Mapping):
+        raise TypeError(f"note, payload: expected a mapping, got {payload!r}")
+    return LogNote(type=_text("note, type", type), payload=dict(payload or {}))
 
 
 def _wait(future: Future[Any], timeout: float | None, what: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import msgspec
 
@@ -162,6 +162,9 @@ class Agent:
         """
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(f"Agent name: expected a non-empty string, got {self.name!r}")
+        for label, words in (("instructions", self.instructions), ("tier", self.tier)):
+            if not isinstance(words, str):
+                raise TypeError(f"Agent {self.name!r}, {label}: expected a string, got {words!r}")
         if not isinstance(self.model, (str, Model)):
             raise TypeError(f"Agent {self.name!r}, model: expected 'provider:name' or a Model, got {self.model!r}")
         if not isinstance(self.max_steps, int) or self.max_steps < 1:
@@ -177,6 +180,9 @@ class Agent:
         for one in self.tools:
             if not isinstance(one, Tool):
                 raise TypeError(f"Agent {self.name!r}, tools: expected @tool functions or Tool objects, got {one!r}")
+            if one.effect not in get_args(EffectClass) or one.mode not in get_args(ToolMode):
+                known = f"effect {' | '.join(get_args(EffectClass))} and mode {' | '.join(get_args(ToolMode))}"
+                raise ValueError(f"Agent {self.name!r}, tool {one.spec.name!r}: expected {known}, got {one!r}")
             if one.spec.name in seen:
                 raise ValueError(f"Agent {self.name!r}, tools: two tools are named {one.spec.name!r}")
             seen.add(one.spec.name)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 from .actors.address import Address
 from .actors.dispatcher import Dispatcher
-from .actors.run.actor import Asked, Surroundings
+from .actors.run.actor import Asked, Surroundings, request_key_of
 from .actors.run.intake import WORDS, clean_input
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
@@ -22,6 +24,7 @@ from .actors.supervisor import Admit, CloseDown, Recover, Supervisor
 from .adapters.system import SystemClock, SystemIds
 from .errors import (
     ForkedProcess,
+    JournalError,
     MessageRefused,
     Overloaded,
     RequestRepeated,
@@ -35,12 +38,29 @@ from .events.clean import clean_json, clean_text
 from .handles import Result, Run, as_parts
 from .journal import Router, Subscription, open_journal
 from .ports import Agent, Clock, Delta, Ids, Model, RunSummary
-from .projections import ended
+from .projections import Checkpoint, ended
 
 log = logging.getLogger("executus.runtime")
 
 AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
+
+FOR_EVER_S = 1e9
+"""Thirty years: a longer limit is none."""
+
+EXIT_S = 3.0
+"""Seconds in which runtimes that nobody closed are closed when the interpreter exits."""
+
+_open: set[Runtime] = set()
+
+
+def _close_all() -> None:
+    until = time.monotonic() + EXIT_S
+    for runtime in list(_open):
+        runtime.close(max(0.0, until - time.monotonic()))
+
+
+atexit.register(_close_all)
 
 
 class Runtime:
@@ -72,25 +92,33 @@ class Runtime:
     ) -> None:
         self._agents = _by_name(agents)
         self._given_models = _checked_models(models)
-        self._max_live_runs = _at_least_one("max_live_runs", max_live_runs)
+        self._max_live_runs = _at_least_one("Runtime, max_live_runs", max_live_runs)
+        threads = _at_least_one("Runtime, tool_threads", tool_threads)
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else SystemIds()
         self._closed = False
         self._closing = threading.Lock()
+        self._down = threading.Event()
+        self._let_go = False
+        self._admitting = threading.Lock()
+        self._unanswered: set[Asked] = set()
         self._pid = os.getpid()
         self.journal = open_journal(path)
         self._router = Router(self.journal)
         self._scheduler = Dispatcher(self._clock)
-        self._calls = CallRunner(
-            self.journal, self._scheduler, self._ids, self._model, _at_least_one("tool_threads", tool_threads)
-        )
+        self._calls = CallRunner(self.journal, self._scheduler, self._ids, self._model, threads)
         self._directory: dict[str, Address] = {}
         self._around = Surroundings(
             self.journal, self._calls, self._scheduler, self._clock, self._ids, self._tell_supervisor
         )
         self._supervisor = Supervisor.spawn(self._around, self._directory)
+        _open.add(self)
         if resume and path is not None:
-            self._recover()
+            try:
+                self._recover()
+            except BaseException:
+                self.close()
+                raise
 
     # -------------------------------------------------------------- starting
 
@@ -128,14 +156,16 @@ class Runtime:
         self.may_block("start")
         options = dict(locals())
         del options["self"], options["timeout"]
-        run_id, asked = self._admit(**options)
         try:
-            asked.ack.result(timeout)
+            order = self._planned(**options)
+            with self.asking(order.asked) as asked:
+                self._admit(order)
+                asked.ack.result(timeout)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
         except TimeoutError:
-            raise TimeoutError(f"run {run_id} was not admitted within {timeout:g} s; it may be, later") from None
-        return Run(self, run_id)
+            raise TimeoutError(f"the run was not admitted within {timeout:g} s; it may be, later") from None
+        return Run(self, order.address.run_id)
 
     async def start_async(
         self,
@@ -159,16 +189,18 @@ class Runtime:
         """`start` for event loops."""
         options = dict(locals())
         del options["self"], options["timeout"]
-        run_id, asked = self._admit(**options)
         try:
-            await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.ack)), timeout)
+            order = self._planned(**options)
+            with self.asking(order.asked) as asked:
+                self._admit(order)
+                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.ack)), timeout)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
         except TimeoutError:
-            raise TimeoutError(f"run {run_id} was not admitted within {timeout:g} s; it may be, later") from None
-        return Run(self, run_id)
+            raise TimeoutError(f"the run was not admitted within {timeout:g} s; it may be, later") from None
+        return Run(self, order.address.run_id)
 
-    def _admit(
+    def _planned(
         self,
         agent: str,
         input: str | Sequence[InputPart],
@@ -184,13 +216,14 @@ class Runtime:
         max_steps: int | None,
         timeout_s: float | None,
         on_delta: Callable[[Delta], None] | None,
-    ) -> tuple[str, Asked]:
+    ) -> Admit:
+        """What `start` was asked for, checked: a wrong type would be stored, and could never be read again."""
         self._check_open()
+        if not isinstance(agent, str):
+            raise TypeError(f"start, agent: expected the name of an agent, got {agent!r}")
         found = self._agents.get(agent)
         if found is None:
             raise UnknownAgent(agent, tuple(self._agents))
-        if len(self._directory) >= self._max_live_runs:
-            raise Overloaded("live runs", self._max_live_runs, "Runtime(max_live_runs=…)")
         words = {"caller": caller, "request_id": request_id, "name": name}
         words |= {"subject": subject, "channel": channel, "guild": guild}
         for label, value in words.items():
@@ -203,6 +236,15 @@ class Runtime:
             timeout_s = found.timeout_s
         elif timeout_s is not None and not (isinstance(timeout_s, (int, float)) and timeout_s > 0):
             raise ValueError(f"start, timeout_s: expected seconds > 0 or None, got {timeout_s!r}")
+        if timeout_s is not None and timeout_s >= FOR_EVER_S:
+            timeout_s = None
+        for label, flag in (("interactive", interactive), ("dry_run", dry_run)):
+            if not isinstance(flag, bool):
+                raise TypeError(f"start, {label}: expected True or False, got {flag!r}")
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise TypeError(f"start, inputs: expected a mapping, got {inputs!r}")
+        if on_delta is not None and not callable(on_delta):
+            raise TypeError(f"start, on_delta: expected a function of a Delta, got {on_delta!r}")
         steps = found.max_steps if max_steps is None else _at_least_one("start, max_steps", max_steps)
         parts = clean_input(as_parts("start, input", input))
         run_id = self._ids.run_id()
@@ -227,14 +269,31 @@ class Runtime:
             interactive=interactive,
             dry_run=dry_run,
         )
-        asked = Asked(StartRun(started=started))
-        self._tell_supervisor(Admit(Address(run_id, found, on_delta), started, asked))
-        return run_id, asked
+        return Admit(Address(run_id, found, on_delta), started, Asked(StartRun(started=started)))
+
+    def _admit(self, order: Admit) -> None:
+        """Hand the order over, if there is room; a request that was made before needs none."""
+        with self._admitting:
+            full = len(self._directory) >= self._max_live_runs
+            if not full:
+                self._directory[order.address.run_id] = order.address
+        if full:
+            info = order.started.info
+            key = request_key_of(info.caller_id, info.request_id)
+            repeated = self.journal.find_request(key) if key else None
+            if repeated is not None:
+                raise RequestRepeated(info.request_id, repeated)
+            raise Overloaded("live runs", self._max_live_runs, "Runtime(max_live_runs=…)")
+        self._tell_supervisor(order)
 
     def _recover(self) -> None:
         """Give the unfinished runs of known agents to the supervisor; others stay suspended until a host has theirs."""
         for row in self.journal.runs(unfinished=True):
-            first = self.journal.read(row.run_id, limit=1)
+            try:
+                first = self.journal.read(row.run_id, limit=1)
+            except JournalError as error:  # its log is damaged: boot goes on without it (P9)
+                log.error("run %s is set aside: %s", row.run_id, error)
+                continue
             fact = first[0].fact if first else None
             agent = self._agents.get(fact.agent.name) if isinstance(fact, RunStarted) else None
             if agent is None:
@@ -277,24 +336,48 @@ class Runtime:
         """Stop within `timeout` + 1 seconds, whatever tools and models do (P12); True if everything let go.
 
         Unfinished runs of a stored journal stay as they are and resume when it is opened again; whoever waits for one
-        gets `RuntimeClosed`. Calling it twice does nothing.
+        gets `RuntimeClosed`. Calling it again waits for the first call. On a thread of the runtime's own it only
+        begins, and returns False. At the interpreter's exit it is called for every runtime that is still open.
         """
-        with self._closing:
-            if self._closed:
-                return True
-            self._closed = True
+        if not isinstance(timeout, (int, float)) or not timeout >= 0:
+            raise ValueError(f"close, timeout: expected seconds ≥ 0, got {timeout!r}")
         if os.getpid() != self._pid:
             return True
+        self._closed = True
+        if not self._down.is_set():
+            # On a thread of its own: a signal's handler may be calling while the code it interrupted holds a lock.
+            thread = threading.Thread(target=self._close, args=(timeout,), name="executus-closing", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter is exiting and starts no threads
+                self._close(timeout)
+            if self._owns(threading.current_thread()):
+                return False
+            self._down.wait(timeout + 0.5)
+        return self._down.is_set() and self._let_go
+
+    def _close(self, timeout: float) -> None:
+        if not self._closing.acquire(blocking=False):
+            return
         until = time.monotonic() + timeout
-        stopped = self._supervisor.actor_ref.ask(CloseDown(), block=False)
         try:
-            stopped.get(timeout=max(0.1, timeout / 2))
+            stopped = self._supervisor.actor_ref.ask(CloseDown(), block=False)
+            try:
+                stopped.get(timeout=max(0.1, timeout / 2))
+            except Exception:
+                log.warning("the actors are busy; closing without them")
+            self._router.close()
+            let_go = self._calls.close(max(0.1, min(1.0, until - time.monotonic())))
+            # The actors outlive the journal, so that whoever waits for something queued learns that it was stored.
+            let_go = self.journal.close(max(0.1, until - time.monotonic())) and let_go
+            self._let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
+            for asked in list(self._unanswered):
+                asked.refuse(RuntimeClosed("the runtime was closed before this was known to be stored"))
         except Exception:
-            log.warning("the actors are busy; closing without them")
-        self._router.close()
-        let_go = self._calls.close(max(0.1, min(1.0, until - time.monotonic())))
-        let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
-        return self.journal.close(max(0.1, until - time.monotonic())) and let_go
+            log.exception("closing the runtime failed")
+        finally:
+            _open.discard(self)
+            self._down.set()
 
     def __enter__(self) -> Self:
         return self
@@ -328,17 +411,33 @@ class Runtime:
             address.tell(asked)
         return asked.ack
 
+    @contextmanager
+    def asking(self, asked: Asked) -> Generator[Asked]:
+        """While this is open, `asked` gets an answer even if the runtime closes first."""
+        self._unanswered.add(asked)
+        try:
+            yield asked
+        finally:
+            self._unanswered.discard(asked)
+
+    def load(self, run_id: str) -> Checkpoint:
+        """The fold of a run's durable facts."""
+        self._check_open()
+        return self.journal.load(run_id)
+
     def finished(self, run_id: str) -> Future[RunFinished]:
         """Resolves with the run's end."""
+        if os.getpid() != self._pid:
+            raise ForkedProcess("this runtime")
         address = self._directory.get(run_id)
         if address is not None:
             return address.finished()
+        self._check_open()
         future: Future[RunFinished] = Future()
         end = ended(self.journal.load(run_id).state)
         if end is not None:
             future.set_result(end)
         else:
-            self._check_open()
             future.set_exception(MessageRefused(run_id, "result", self._why_not_live(run_id)))
         return future
 
@@ -355,9 +454,11 @@ class Runtime:
         """
         if os.getpid() != self._pid:
             raise ForkedProcess("this runtime")
-        here = threading.current_thread()
-        if self._calls.owns(here) or self._scheduler.owns(here):
+        if self._owns(threading.current_thread()):
             raise WouldDeadlock(call)
+
+    def _owns(self, thread: threading.Thread) -> bool:
+        return self._calls.owns(thread) or self._scheduler.owns(thread)
 
     def _why_not_live(self, run_id: str) -> str:
         state = self.journal.load(run_id).state
@@ -410,7 +511,7 @@ def _checked_models(models: Mapping[str, Model] | None) -> dict[str, Model]:
 
 
 def _at_least_one(label: str, number: int) -> int:
-    if not isinstance(number, int) or number < 1:
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 1 << 53:
         raise ValueError(f"{label}: expected a whole number ≥ 1, got {number!r}")
     return number
 

@@ -17,7 +17,6 @@ from ..ports import Agent, Delta
 from .mailbox import MAILBOX_LIMIT, Mailbox
 from .pooled import Cancellable
 
-
 log = logging.getLogger("executus.actors")
 
 

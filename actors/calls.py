@@ -13,7 +13,6 @@ from ..projections import Checkpoint, OpenCall
 from .pooled import Cancellable
 from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
 
-
 EFFECTS = frozenset(get_args(EffectClass))
 
 

@@ -14,7 +14,7 @@ from math import inf
 from typing import Any, cast, get_args
 
 from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable
-from ..events import StopReason, ToolCall
+from ..events import StopReason, Thinking, ToolCall
 from ..ports import Agent, Ids, Journal, Model, ModelRequest, Reply, Tool, ToolContext
 from ..projections import OpenCall
 from .calls import Loaded, find_tool, plan_call, said
@@ -145,7 +145,8 @@ class TaskOnLoop:
 
 class DaemonExecutor(ThreadPoolExecutor):
     """What `asyncio.to_thread` and name look-ups on the loop use: daemon threads, where the standard library's executor
-    would keep the interpreter from exiting until the last call returns."""
+    would keep the interpreter from exiting until the last call returns.
+    """
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -444,6 +445,9 @@ def _checked(reply: Reply, model: Model) -> Reply:
     """The reply, cleaned, and of the types it declares: another would be stored and could never be read again."""
     try:
         reply = clean_reply(reply)
+        for part in reply.parts:
+            if type(part) is Thinking and part.extra is not None and not isinstance(part.extra, dict):
+                raise ValueError(f"thinking, extra: expected a dict or None, got {part.extra!r}")
         usage = reply.usage
         counts = (usage.input, usage.output, usage.thinking, usage.cache_read, usage.cache_write)
         for count in counts:

@@ -123,6 +123,7 @@ class Supervisor(PooledActor):
     def admit(self, order: Admit) -> None:
         """Give a new run its actor."""
         if self.closing:
+            self.directory.pop(order.address.run_id, None)
             order.asked.refuse(RuntimeClosed("the runtime is closing"))
             return
         self.directory[order.address.run_id] = order.address
@@ -197,6 +198,9 @@ class Supervisor(PooledActor):
                     message.refuse(end)
             address.finish(end)
             self.directory.pop(address.run_id, None)
+            return
+        if loaded.checkpoint is not None and loaded.checkpoint.state.read_only:
+            self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
             return
         if loaded.checkpoint is not None:
             resume = ResumeRun(
