@@ -53,10 +53,14 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
-    """An event as a journal keeps it, with the blob it needs, if any, as (sha256, bytes)."""
+    """An event as a journal keeps it, with the blob it needs, if any, as (sha256, bytes).
+
+    previous: the hash of the event that it follows.
+    """
 
     event: Event
     state: bytes
+    previous: bytes
     blob: tuple[bytes, bytes] | None = None
 
 
@@ -137,7 +141,7 @@ def encode_event(
         epoch=epoch,
         hash=digest,
     )
-    return Stored(event, digest + body, blob)
+    return Stored(event, digest + body, previous, blob)
 
 
 def decode_event(

@@ -31,9 +31,14 @@ class Head(msgspec.Struct):
 
 
 def refusal(append: Append, head: Head) -> JournalError | None:
-    """Why `append` may not follow `head`, or None: versions without a gap, and nothing but notes after the end."""
+    """Why `append` may not follow `head`, or None if it may.
+
+    It may if its versions leave no gap, its first event was chained to the head's hash, and nothing but notes follows
+    the end. The hash matters when an append was made on top of one that was refused: a rival's event may have
+    brought the run to just the version that it expects.
+    """
     version, over = head.version, head.over
-    if append.expected != version:
+    if append.expected != version or (append.stored and append.stored[0].previous != head.hash):
         return JournalConflict(append.run_id, append.expected, version)
     for stored in append.stored:
         event = stored.event

@@ -42,7 +42,7 @@ def stored_raw(run: RunLog, tag: str, schema: int, payload: object) -> Stored:
     digest = chain_hash(run.hash, run_id_bytes(run.run_id), run.version + 1, tag, body)
     fact = Opaque(tag=tag, schema=schema, payload=b"")
     event = Event(run_id=run.run_id, version=run.version + 1, tag=tag, fact=fact, hash=digest)
-    return Stored(event, digest + body)
+    return Stored(event, digest + body, run.hash)
 
 
 class TestAppending:

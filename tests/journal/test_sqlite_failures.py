@@ -145,7 +145,7 @@ def test_a_poison_append_never_fails_its_neighbours(journal: SqliteJournal, faul
     first = runs[0].send(note(1))
     assert held.wait(PATIENCE_S)
     good = [run.send(note(2)) for run in runs[1:3]]
-    poison = Sent(runs[3].run_id, 1, [Stored(runs[3].encode(note(1))[0].event, object())])  # type: ignore[arg-type]
+    poison = Sent(runs[3].run_id, 1, [Stored(runs[3].encode(note(1))[0].event, object(), runs[3].hash)])  # type: ignore[arg-type]
     journal.append(poison)
     good += [run.send(note(3)) for run in runs[4:]]
     hold.set()  # now all of these are in one transaction
@@ -159,7 +159,7 @@ def test_a_poison_append_never_fails_its_neighbours(journal: SqliteJournal, faul
 
 def test_a_poison_append_alone_is_refused_too(journal: SqliteJournal) -> None:
     run = a_run(journal)
-    poison = Sent(run.run_id, 1, [Stored(run.encode(note(1))[0].event, object())])  # type: ignore[arg-type]
+    poison = Sent(run.run_id, 1, [Stored(run.encode(note(1))[0].event, object(), run.hash)])  # type: ignore[arg-type]
     journal.append(poison)
     assert isinstance(poison.answer(), JournalUnavailable)
     run.write(note(1))

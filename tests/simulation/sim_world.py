@@ -22,10 +22,9 @@ from executus.actors.run.messages import (
     AcceptUnknown,
     ToolPlan,
 )
-from executus.errors import JournalConflict, JournalError, JournalUnavailable, RequestRepeated, UnknownRun
+from executus.errors import JournalError, JournalUnavailable, RequestRepeated, UnknownRun
 from executus.events import GENESIS, Event, NoteLogged, Text, ToolCall, Usage, idempotency_key
-from executus.events.codec import Stored, decode_event, encode_event, run_id_bytes
-from executus.events.envelope import chain_hash
+from executus.events.codec import Stored, decode_event, encode_event
 from executus.journal.rules import Head, advance_head, refusal
 from executus.ports import Agent, Append, ModelRequest, Reply, ToolContext
 from executus.projections import Checkpoint, OpenCall, fold
@@ -331,12 +330,6 @@ class Bugs:
     supervisor: type | None = None
 
     def refusal(self, append: Append, head: Head) -> JournalError | None:
-        first = append.stored[0]
-        want = chain_hash(
-            head.hash, run_id_bytes(append.run_id), first.event.version, first.event.tag, first.state[32:]
-        )
-        if append.expected == head.version and want != first.event.hash:
-            return JournalConflict(append.run_id, append.expected, head.version)
         return refusal(append, head)
 
 

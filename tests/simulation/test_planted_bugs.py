@@ -13,9 +13,9 @@ from sim_world import Bugs, SimTimer
 from executus.actors.run.actor import Asked, RunAppend
 from executus.actors.run.messages import AcceptReply, CancelRun, EndByDeadline, ResumeRun, RunMessage
 from executus.actors.supervisor import Supervisor
-from executus.errors import JournalError
+from executus.errors import JournalConflict, JournalError
 from executus.events import TERMINAL_TAGS, RunFinished
-from executus.journal.rules import Head, refusal
+from executus.journal.rules import Head
 from executus.ports import Append
 from executus.projections import Wake
 
@@ -168,7 +168,9 @@ class TakesWhatFits(Bugs):
     """The journal looks at the version alone, so a second append on top of one that was refused may get in."""
 
     def refusal(self, append: Append, head: Head) -> JournalError | None:
-        return refusal(append, head) if append.expected != head.version else None
+        return (
+            JournalConflict(append.run_id, append.expected, head.version) if append.expected != head.version else None
+        )
 
 
 class TakesEverything(Bugs):
