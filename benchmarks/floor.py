@@ -177,6 +177,30 @@ def one_run(folder: Path, steps: int) -> list[float]:
         return took
 
 
+def one_run_through_threads(folder: Path, steps: int) -> list[float]:
+    """The same, but the run lives on an event loop and the commits on a writer's thread: what any asynchronous host
+    pays for handing over and back, twice a step.
+    """
+
+    async def every(connection: sqlite3.Connection) -> list[float]:
+        group = GroupCommit(connection)
+        took = []
+        for step in range(steps):
+            start = time.perf_counter()
+            await group.append((1, 2 * step, encode(replied(1, step))))
+            await group.append((1, 2 * step + 1, encode(returned(1, step))))
+            took.append((time.perf_counter() - start) * 1000)
+        group.close()
+        return took
+
+    with scratch(folder) as place:
+        connection = connect(place / "floor.db")
+        try:
+            return asyncio.run(every(connection))
+        finally:
+            connection.close()
+
+
 # ------------------------------------------------------------------ reading
 
 
@@ -203,12 +227,14 @@ def main() -> None:
     runs, steps, events = (10, 5, 100) if given.quick else (100, 50, 10_000)
     many = [many_runs(given.folder, runs, steps) for _ in range(given.rounds)]
     alone = [one_run(given.folder, steps * 4) for _ in range(given.rounds)]
+    handed = [one_run_through_threads(given.folder, steps * 4) for _ in range(given.rounds)]
     read = [read_back(given.folder, events) for _ in range(given.rounds)]
     figures: list[Figure] = [
         median_of(f"{runs} runs, group commit", "steps/s", [speed.steps_s for speed in many]),
         median_of(f"{runs} runs, CPU a step", "ms", [speed.cpu_ms for speed in many]),
         median_of("one run, two commits, p50", "ms", [percentile(took, 0.5) for took in alone]),
         median_of("one run, two commits, p99", "ms", [percentile(took, 0.99) for took in alone]),
+        median_of("  handed to a writer's thread, p50", "ms", [percentile(took, 0.5) for took in handed]),
         median_of(f"read and decode {events:,} records", "ms", [seconds * 1000 for seconds in read]),
     ]
     report("floor", figures, given)
