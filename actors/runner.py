@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -79,38 +80,53 @@ class Call:
 
 
 class TimeLimits:
-    """Which calls are under way until when. A sweep every half second finds those that are late: a call that answers
-    in time, as nearly all do, costs two dict operations and no timer.
+    """Which calls are under way until when. One timer for all: a call that answers in time, as nearly all do, costs
+    two dict operations. It is late by up to `SWEEP_S`, short limits (under four of those) by nothing.
     """
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._due: dict[Call, tuple[float, Callable[[], Any]]] = {}
-        self._sweeping = False
+        self._lock = threading.Lock()
+        self._next = math.inf
+        """When the timer goes off."""
 
     def watch(self, call: Call, seconds: float, late: Callable[[], Any]) -> None:
         """Answer `call` with `late()` unless it has an outcome within `seconds` of awake time."""
         if seconds < 4 * SWEEP_S:
             self._scheduler.call_later(seconds, lambda: None if call.over else call.expire(late()))
             return
-        self._due[call] = (self._scheduler.awake() + seconds, late)
-        if not self._sweeping:
-            self._sweeping = True
-            self._scheduler.call_later(SWEEP_S, self._sweep)
+        due = self._scheduler.awake() + seconds
+        self._due[call] = (due, late)
+        if due < self._next:
+            self._arm(due)
 
     def forget(self, call: Call) -> None:
         """It has an outcome."""
         self._due.pop(call, None)
 
+    def _arm(self, due: float) -> None:
+        now = self._scheduler.awake()
+        with self._lock:
+            if due >= self._next:
+                return
+            self._next = due = max(due, now + SWEEP_S)
+        self._scheduler.call_later(due - now, self._sweep)
+
     def _sweep(self) -> None:
         now = self._scheduler.awake()
-        for call, (due, late) in list(self._due.items()):
-            if due <= now and not call.over:
+        with self._lock:
+            if now < self._next:  # an earlier timer was set after this one
+                return
+            self._next = math.inf
+        soonest = math.inf
+        for call, (due, late) in self._due.copy().items():
+            if due > now:
+                soonest = min(soonest, due)
+            elif not call.over:
                 call.expire(late())
-        self._sweeping = False
-        if self._due:  # also what came in between those lines
-            self._sweeping = True
-            self._scheduler.call_later(SWEEP_S, self._sweep)
+        if soonest < math.inf:
+            self._arm(soonest)
 
 
 class TaskOnLoop:
