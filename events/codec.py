@@ -75,10 +75,14 @@ _decoders: dict[str, tuple[Callable[[bytes | msgspec.Raw], Any], int]] = {
 class _Envelope(Protocol):
     """What `Body`, and the body of today's schema of a tag, have in common."""
 
-    t: int
-    e: int
-    c: str
-    o: int
+    @property
+    def t(self) -> int: ...
+    @property
+    def e(self) -> int: ...
+    @property
+    def c(self) -> str: ...
+    @property
+    def o(self) -> int: ...
 
 
 def _whole_decoder(tag: str) -> Callable[[memoryview], Any]:

@@ -196,7 +196,8 @@ def _model_failed(state: RunState, message: AcceptModelFailure, now_ms: int) -> 
     )
     if not final:
         return [failed]
-    why = message.error if message.final else f"no answer in {failures} attempts; the last one: {message.error}"
+    many = f"no answer in {failures} attempts; the last one: {message.error}"
+    why = message.error if message.final or failures == 1 else many
     return [failed, _finish(state, "error", "model", why, now_ms, error=why)]
 
 
