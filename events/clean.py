@@ -13,6 +13,9 @@ from typing import Any
 MAX_TEXT = 1 << 20
 """Characters of one text kept in a fact; longer text keeps its head and its tail."""
 
+CUT_MARK = 136
+"""Characters that the note about a cut may take; they are part of the limit, so that cutting twice changes nothing."""
+
 MAX_DEPTH = 64
 """Levels of nesting kept in a JSON value."""
 
@@ -23,6 +26,8 @@ def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     A cut keeps head and tail and says how much is missing and the SHA-256 of the whole, so that two cut results
     can still be told apart.
     """
+    if type(text) is not str:  # a subclass (an enum, say): encoders take the plain kind only
+        text = str.__str__(text)
     if text.isascii():
         if "\x00" in text:
             text = text.replace("\x00", "\N{SYMBOL FOR NULL}")
@@ -37,9 +42,9 @@ def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     if len(text) <= limit:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    half = limit // 2
+    half = max(0, limit - CUT_MARK) // 2
     cut = len(text) - 2 * half
-    return f"{text[:half]}\n[… {cut} characters left out; sha256 of the whole: {digest} …]\n{text[-half:]}"
+    return f"{text[:half]}\n[… {cut} characters left out; sha256 of the whole: {digest} …]\n{text[len(text) - half :]}"
 
 
 def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
@@ -53,13 +58,13 @@ def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, int):
-        return int(value) if -(1 << 63) <= value < 1 << 64 else str(value)
+        return int(value) if -(1 << 63) <= value < 1 << 64 else _describe(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
     foreign: Any = value
     if depth > 0:
         if isinstance(value, dict):
-            return {clean_text(str(key)): clean_json(item, depth - 1) for key, item in foreign.items()}
+            return {clean_text(_describe(key)): clean_json(item, depth - 1) for key, item in foreign.items()}
         if isinstance(value, (list, tuple)):
             return [clean_json(item, depth - 1) for item in foreign]
     return clean_text(_describe(value))
@@ -68,5 +73,5 @@ def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
 def _describe(value: object) -> str:
     try:
         return str(value)
-    except Exception as error:  # a foreign __str__ may do anything; its failure must not lose the fact
+    except Exception as error:  # a foreign __str__ may do anything, and a huge int has none
         return f"<{type(value).__name__}: str() failed with {type(error).__name__}>"

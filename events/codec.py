@@ -88,7 +88,7 @@ class _Envelope(Protocol):
 def _whole_decoder(tag: str) -> Callable[[memoryview], Any]:
     """Decode body and payload in one go: nearly every event is of today's schema and in line."""
     struct, schema = FACTS[tag]
-    fields = [
+    fields: list[str | tuple[str, Any] | tuple[str, Any, Any]] = [
         ("s", Literal[schema], 1),  # another schema does not fit, and is decoded in two steps
         ("t", int, 0),
         ("e", int, 0),

@@ -227,7 +227,7 @@ def test_a_final_failure_ends_the_run() -> None:
 
 def test_the_last_attempt_ends_the_run() -> None:
     run = NEW.given(run_started(max_attempts=1), StepStarted(step=1))
-    why = "no answer in 1 attempts; the last one: busy"
+    why = "busy"
     run.when(failed()).then(
         StepFailed(step=1, attempt=1, error="busy", kind="unavailable"),
         RunFinished(stats=RunStats(status="error", error=why, steps=1), by="model", reason=why),
