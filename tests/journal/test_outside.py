@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from journal_support import PATIENCE_S, RunLog, Sent, a_run, finished, note
 from executus.errors import JournalError, JournalUnavailable, JournalUnreadable
 from executus.events import Event
 from executus.journal import SqliteJournal, Subscription, read_journal, verify_run
+from executus.journal.outside import Found
 
 CRASH = """
 import os, sys
@@ -125,6 +127,30 @@ def test_a_reader_lives_on_while_hosts_come_and_go(tmp_path: Path) -> None:
         journal.close()
         assert reader.read(runs[-1].run_id) == runs[-1].events
     assert reader.epoch == 4
+    reader.close()
+
+
+def test_what_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "runs.db"
+    journal = SqliteJournal(path)
+    runs = [a_run(journal)]
+    journal.close()
+    for ending in ("-wal", "-shm"):
+        Path(str(path) + ending).unlink()
+    reader = read_journal(path)
+    assert [row.run_id for row in reader.runs()] == [runs[0].run_id]
+    real = reader._lend
+
+    def lend(found: Found) -> sqlite3.Connection:
+        connection = real(found)
+        if len(runs) == 1:  # a host comes and goes between the look at the files and the reading
+            journal = SqliteJournal(path)
+            runs.append(a_run(journal, 3))
+            journal.close()
+        return connection
+
+    monkeypatch.setattr(reader, "_lend", lend)
+    assert [row.run_id for row in reader.runs()] == [run.run_id for run in runs]
     reader.close()
 
 

@@ -195,6 +195,17 @@ def test_what_somebody_else_stored_is_seen_and_is_a_conflict(journal: SqliteJour
     assert answer.found == 2
 
 
+def test_a_head_that_somebody_else_moved_is_noticed(journal: SqliteJournal) -> None:
+    run = a_run(journal)
+    with sqlite3.connect(journal.path) as other:
+        other.execute("UPDATE runs SET version = 5")
+    other.close()
+    answer = run.send(note(1)).answer()
+    assert isinstance(answer, JournalConflict)
+    assert answer.found == 5
+    assert journal.head() == 1
+
+
 def test_positions_are_never_used_twice_even_if_rows_are_deleted(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     journal = SqliteJournal(path)

@@ -106,6 +106,23 @@ def test_a_long_log_is_told_from_the_start(journal: AnyJournal) -> None:
     everything.close()
 
 
+def test_what_is_pushed_while_it_is_read_is_told_once(journal: AnyJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = a_run(journal)
+    subscription = Subscription(journal, timeout=PATIENCE_S)
+    real = journal.scan
+
+    def scan(after: int = 0, limit: int = 1000) -> list[Event]:
+        run.write(note(1))
+        run.write(note(2))  # the commit before it has been pushed by now
+        return real(after, limit)
+
+    monkeypatch.setattr(journal, "scan", scan)
+    seen = [next(subscription) for _ in range(3)]
+    run.write(note(3))
+    seen.append(next(subscription))
+    assert seen == run.events
+
+
 def test_a_slow_follower_holds_a_bounded_buffer_and_loses_nothing(journal: AnyJournal) -> None:
     run = a_run(journal)
     subscription = Subscription(journal, run_id=run.run_id, buffer=10, timeout=PATIENCE_S)
