@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -73,6 +73,7 @@ class ProviderModel:
         self._spare: TheirModel | None = None
         # A client belongs to the event loop it is first used on; a model may be shared by several runtimes.
         self._models: WeakKeyDictionary[asyncio.AbstractEventLoop, TheirModel] = WeakKeyDictionary()
+        self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None, None]] = WeakKeyDictionary()
         _check_provider(self._provider)
 
     def __repr__(self) -> str:
@@ -141,23 +142,30 @@ class ProviderModel:
         return response
 
     async def close(self) -> None:
-        """Close the connections that this event loop opened; the next request opens new ones."""
-        model = self._models.pop(asyncio.get_running_loop(), None)
-        if model is not None:
-            await model.__aexit__(None, None, None)
+        """Close the connections that this event loop opened, as the end of the loop does; a request opens new ones."""
+        open_here = self._open.get(asyncio.get_running_loop())
+        if open_here is not None:
+            await open_here.aclose()
 
     async def _here(self) -> TheirModel:
         loop = asyncio.get_running_loop()
-        model = self._models.get(loop)
-        if model is None:
+        if loop not in self._models:
             await asyncio.to_thread(self.load)
-            model = self._models.get(loop)  # somebody may have been faster
-        if model is None:
+        if loop not in self._models:  # nobody was faster
             with self._loading:
                 model, self._spare = self._spare, None
-            model = self._models[loop] = model or self._build()
-            await model.__aenter__()
-        return model
+            self._models[loop] = model or self._build()
+            self._open[loop] = self._connections(loop)
+            await anext(self._open[loop])
+        return self._models[loop]
+
+    async def _connections(self, loop: asyncio.AbstractEventLoop) -> AsyncGenerator[None, None]:
+        """Holds this loop's connections; a generator, as a loop that ends in order closes those that it started."""
+        async with self._models[loop]:
+            try:
+                yield
+            finally:
+                del self._models[loop], self._open[loop]
 
     def _build(self) -> TheirModel:
         try:

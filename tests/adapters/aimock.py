@@ -106,7 +106,7 @@ class Aimock:
         self._control("POST", "reset")
 
     def answer(self, response: dict[str, Any], **options: Any) -> None:
-        """Answer every request with `response`, in the words of aimock's fixtures."""
+        """Answer with `response`, in the words of aimock's fixtures: every request, unless `match` says which."""
         self._control("POST", "fixtures", {"fixtures": [{"match": {}, "response": response, **options}]})
 
     def requests(self) -> list[dict[str, Any]]:

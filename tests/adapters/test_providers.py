@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from adapters.aimock import Aimock, NotInstalled, Relay, find
 
+from executus import Agent, Runtime, tool
 from executus.adapters.models import providers
 from executus.adapters.models.providers import EXTRAS, OTHERS, ProviderModel, resolve_model
 from executus.errors import ExtraMissing, ModelRefused, ModelUnavailable
@@ -73,10 +74,7 @@ def model_of(wire: str, url: str, **settings: Any) -> ProviderModel:
 
 def ask(model: ProviderModel, messages: Sequence[Message] = HELLO, **more: Any) -> Reply:
     async def story() -> Reply:
-        try:
-            return await asyncio.wait_for(model.reply(ModelRequest(messages, step=3, attempt=2, **more)), DEADLINE_S)
-        finally:
-            await model.close()
+        return await asyncio.wait_for(model.reply(ModelRequest(messages, step=3, attempt=2, **more)), DEADLINE_S)
 
     return asyncio.run(story())
 
@@ -325,7 +323,6 @@ def test_cancelling_the_task_stops_the_request(aimock: Aimock, wire: str, stream
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await model.close()
 
     asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
 
@@ -336,12 +333,10 @@ def test_one_model_serves_several_loops_and_many_requests(aimock: Aimock) -> Non
     both_asked = threading.Barrier(2, timeout=DEADLINE_S)
 
     async def story() -> list[Reply]:
-        try:
-            replies = await asyncio.gather(*(model.reply(ModelRequest(HELLO)) for _ in range(10)))
-            await asyncio.to_thread(both_asked.wait)  # the other loop lives, and its connections with it
-            return [*replies, await model.reply(ModelRequest(HELLO))]
-        finally:
-            await model.close()
+        replies = await asyncio.gather(*(model.reply(ModelRequest(HELLO)) for _ in range(10)))
+        await asyncio.to_thread(both_asked.wait)  # the other loop lives, and its connections with it
+        await model.close()
+        return [*replies, await model.reply(ModelRequest(HELLO))]
 
     def on_a_loop_of_its_own() -> list[Reply]:
         return asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
@@ -441,3 +436,25 @@ ProviderModel("openai:x", api_key="k")
 sys.exit("pydantic_ai" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=DEADLINE_S).returncode == 0
+
+
+# ------------------------------------------------------------------ in a run
+
+
+def test_a_run_with_a_real_provider_waits_calls_and_ends(aimock: Aimock, wire: str) -> None:
+    @tool(effect="pure")
+    def weather(city: str) -> str:
+        """The weather."""
+        return f"{city}: 21 °C"
+
+    aimock.answer({"error": {"message": "slow down"}, "status": 429, "retryAfter": 0}, match={"sequenceIndex": 0})
+    aimock.answer(CALL, match={"sequenceIndex": 1})
+    aimock.answer({"content": "Warm."})
+    agent = Agent("forecaster", model=model_of(wire, aimock.url), instructions="Be brief.", tools=[weather])
+    with Runtime(agents=[agent]) as rt:
+        run = rt.start("forecaster", "How is the weather in Köln?")
+        result = run.result(timeout=DEADLINE_S)
+        tags = [event.tag for event in run.events()]
+    assert (result.status, result.output) == ("ok", "Warm.")
+    assert tags.count("step-failed") == 1
+    assert (result.stats.tool_calls, result.stats.input_tokens >= 11) == (1, True)
