@@ -52,6 +52,19 @@ OFTEN_CURRENT = st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1])
 """How far a message is from the step or attempt under way."""
 
 
+def answers(message: RunMessage) -> str | None:
+    """What the world owed that `message` brings, by key."""
+    match message:
+        case AcceptReply() | AcceptModelFailure():
+            return f"model:{message.step}:{message.attempt}"
+        case AcceptResult() | AcceptUnknown():
+            return f"tool:{message.call}"
+        case RetryStep():
+            return f"retry:{message.step}:{message.attempt}"
+        case _:
+            return None
+
+
 class RunMachine(RuleBasedStateMachine):
     """A run, its log in commits, its clock, and everything that was ever said to it."""
 
@@ -101,6 +114,7 @@ class RunMachine(RuleBasedStateMachine):
 
     def tell(self, message: RunMessage) -> list[Fact]:
         before = self.checkpoint
+        awaited = Ledger(self.facts).owed()
         try:
             facts = decide(before.state, message, self.now_ms)
         except Refusal:
@@ -109,6 +123,9 @@ class RunMachine(RuleBasedStateMachine):
         assert before == self.checkpoint
         if before.state.over:
             assert not [fact for fact in facts if type(fact).__name__ not in ("NoteLogged", "ErrorLogged")]
+        key = answers(message)
+        if key is not None:
+            assert bool(facts) == (key in awaited), f"{message} is taken if and only if it is awaited"
         self.said.append(message)
         if facts:
             self.commit(facts)
@@ -324,7 +341,7 @@ class RunMachine(RuleBasedStateMachine):
 
 
 RunMachine.TestCase.settings = settings(
-    max_examples=120,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
@@ -334,4 +351,4 @@ RunMachine.TestCase.settings = settings(
 class TestEveryLifeOfARun(RunMachine.TestCase):  # type: ignore[name-defined,misc]
     """Hypothesis looks for a life that breaks a rule."""
 
-    runTest: Callable[[], None]  # noqa: N815
+    runTest: Callable[[], None]
