@@ -74,7 +74,8 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
         try:
             outcomes, position = _fill(connection, epoch, appends, heads, touched)
         except Exception as error:
-            execute("ROLLBACK")
+            if connection.in_transaction:  # a full disk makes SQLite roll back by itself
+                execute("ROLLBACK")
             if isinstance(error, Deposed):
                 raise
             raise NotStored(error, _is_content(error)) from error

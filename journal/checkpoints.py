@@ -19,11 +19,13 @@ class WalKeeper:
 
     SQLite does not tell how full the log is, so pages are estimated from what was stored; each checkpoint tells the
     truth again. A checkpoint that fails changes nothing: the log still holds everything, and the next one tries again.
+    left_bytes: size of the log's file at the opening. A host that was killed leaves it full, and one that is killed
+    again and again would otherwise never come to empty it, while every opening has to read all of it.
     """
 
-    def __init__(self, page_bytes: int) -> None:
+    def __init__(self, page_bytes: int, left_bytes: int = 0) -> None:
         self._page_bytes = page_bytes
-        self._bytes = 0
+        self._bytes = left_bytes
         self._next_at = WAL_BYTES
         self._warned = False
 

@@ -16,7 +16,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import JournalInUse, JournalTooNew, JournalUnavailable, JournalUnreadable
 from .layout import APPLICATION_ID, LAYOUT
@@ -77,8 +77,16 @@ def create_private(path: str) -> None:
         os.close(descriptor)
 
 
-def read_header(path: str, flags: int = os.O_RDONLY) -> tuple[int, bool]:
-    """Open a database file and judge its first 100 bytes: the descriptor, and whether the file is empty.
+class Header(NamedTuple):
+    """What the first bytes of a file say: a journal, or nothing yet. wal: it is in write-ahead mode."""
+
+    descriptor: int
+    empty: bool
+    wal: bool
+
+
+def read_header(path: str) -> Header:
+    """Open a database file and judge its first 100 bytes.
 
     The caller keeps the descriptor until the last SQLite connection of this process to the file is closed.
 
@@ -88,18 +96,18 @@ def read_header(path: str, flags: int = os.O_RDONLY) -> tuple[int, bool]:
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise JournalUnreadable(path, f"it is {'a directory' if Path(path).is_dir() else 'no regular file'}")
-        descriptor = os.open(path, flags | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         header = os.pread(descriptor, 100, 0)
     except OSError as error:
         raise JournalUnreadable(path, error.strerror or str(error)) from error
     if not header:
-        return descriptor, True
+        return Header(descriptor, True, False)
     if len(header) < 100 or not header.startswith(MAGIC):
         os.close(descriptor)
         raise JournalUnreadable(path, "it is not an SQLite database")
     layout, application = struct.unpack(">i", header[60:64])[0], struct.unpack(">i", header[68:72])[0]
     if application == APPLICATION_ID and 1 <= layout <= LAYOUT:
-        return descriptor, False
+        return Header(descriptor, False, header[18:20] == b"\x02\x02")
     keep(descriptor)
     if application != APPLICATION_ID:
         raise JournalUnreadable(path, "it is an SQLite database of another program")
@@ -158,10 +166,13 @@ class HostLock:
             raise JournalUnreadable(self._journal, f"{self.path} cannot be opened: {error.strerror}") from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             owner = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
             os.close(descriptor)
             raise JournalInUse(self._journal, owner or "another process") from error
+        except OSError as error:
+            os.close(descriptor)
+            raise JournalUnreadable(self._journal, f"{self.path} cannot be locked: {error.strerror}") from error
         os.fchmod(descriptor, 0o600)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.ftruncate(descriptor, 0)

@@ -115,6 +115,10 @@ class LogReader:
     def rows(self, run_id: str) -> list[tuple[int, int, str, bytes | str]]:
         """(version, position, tag, state) of everything stored of a run, undecoded, in order of version."""
         found: list[tuple[int, int, str, bytes | str]] = []
+        try:
+            run_id_bytes(run_id)
+        except ValueError:
+            return found
         while page := self._events(run_id, found[-1][0] if found else -1, PAGE):
             found.extend((version, position, tag, state) for version, tag, state, position in page)
         return found

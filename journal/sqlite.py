@@ -49,10 +49,8 @@ def open_for_writing(path: str) -> sqlite3.Connection:
         execute("PRAGMA checkpoint_fullfsync = ON")
         execute("PRAGMA cache_size = -16384")
         mode = execute("PRAGMA journal_mode").fetchone()[0]
-        if mode != "wal":
-            mode = execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if mode != "wal" or execute("PRAGMA synchronous").fetchone()[0] != 2:
-            raise sqlite3.OperationalError(f"write-ahead logging could not be switched on, it stays at {mode!r}")
+            raise sqlite3.OperationalError(f"write-ahead logging is not on: journal mode {mode!r}")
         execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         return connection
     except BaseException:
@@ -101,6 +99,15 @@ def create_file(path: str) -> None:
     files.sync_directory(str(Path(path).parent))
 
 
+def switch_to_wal(path: str) -> None:
+    """Put a journal that was restored from `VACUUM INTO` back into write-ahead mode; the guard would forbid it."""
+    connection = sqlite3.connect(Path(path).as_uri() + "?mode=rw", uri=True, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
 class SqliteJournal(LogReader):
     """A `Journal` in the file `path`, of which this process is the one host until `close`.
 
@@ -146,22 +153,23 @@ class SqliteJournal(LogReader):
     def _own(self) -> None:
         """Take the host lock and the guard, creating the file if there is none. What is not ours stays as it is."""
         self._lock.take(create=False)
-        empty = False
-        exists = Path(self.path).exists()
-        if exists:
-            self._guard, empty = files.read_header(self.path, os.O_RDWR)
+        header = None
+        if Path(self.path).exists():
+            header = files.read_header(self.path)
+            self._guard = header.descriptor
         try:
-            if not exists:
+            if header is None:
                 files.make_directory(self.path)
             self._lock.take(create=True)
-            if not exists or empty:
-                if empty:
-                    os.close(self._guard)
-                    self._guard = -1
+            if header is None or header.empty:
                 create_file(self.path)
-                self._guard, _ = files.read_header(self.path, os.O_RDWR)
+                if header is not None:
+                    os.close(header.descriptor)
+                self._guard = files.read_header(self.path).descriptor
+            elif not header.wal:
+                switch_to_wal(self.path)
         except (OSError, sqlite3.Error) as error:
-            raise JournalUnreadable(self.path, f"it cannot be created: {error}") from error
+            raise JournalUnreadable(self.path, f"it cannot be set up: {error}") from error
         files.hold_shared_range(self._guard, self.path)
 
     def _take_over(self) -> sqlite3.Connection:

@@ -55,7 +55,7 @@ class Writer:
         self._epoch = epoch
         self._followers = followers
         self._max_queued = max_queued
-        self._wal = WalKeeper(page_bytes)
+        self._wal = WalKeeper(page_bytes, self._watch.check())
         self._wake = threading.Condition(threading.Lock())
         self._queue: deque[Append] = deque()
         self._snapshots: deque[Snapshot] = deque(maxlen=WAITING_SNAPSHOTS)

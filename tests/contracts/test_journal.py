@@ -390,5 +390,6 @@ class TestVerifying:
         assert verify_run(journal, run.run_id) == []
 
     def test_an_unknown_run_cannot_be_verified(self, journal: AnyJournal) -> None:
-        with pytest.raises(UnknownRun):
-            verify_run(journal, str(uuid4()))
+        for unknown in (str(uuid4()), "nonsense"):
+            with pytest.raises(UnknownRun):
+                verify_run(journal, unknown)

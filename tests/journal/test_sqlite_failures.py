@@ -221,6 +221,52 @@ def test_positions_are_never_used_twice_even_if_rows_are_deleted(tmp_path: Path)
     journal.close()
 
 
+def test_a_full_disk_is_a_clear_error_and_passes(journal: SqliteJournal, faults: Faults) -> None:
+    run, other = a_run(journal, 2), a_run(journal)
+    connection = journal._writer._connection
+    assert connection is not None
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+    big = run.send(*(note(number, "x" * 30_000) for number in range(4)))
+    answer = big.answer()
+    assert isinstance(answer, JournalUnavailable)
+    assert "full" in str(answer)
+    assert len(journal.read(run.run_id, verify=True)) == 3  # all of an append or nothing
+    other.write(note(1))  # the new connection has no such limit
+    taken_up(journal, run).write(note(1))
+
+
+def test_another_programs_lock_is_waited_for_and_then_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "BUSY_MS", 50)
+    journal = SqliteJournal(tmp_path / "runs.db")
+    run = a_run(journal)
+    holder = sqlite3.connect(journal.path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    answer = run.send(note(1)).answer()
+    assert isinstance(answer, JournalUnavailable)
+    assert "locked" in str(answer)
+    assert len(journal.read(run.run_id)) == 1  # readers do not mind
+    holder.execute("ROLLBACK")
+    holder.close()
+    taken_up(journal, run).write(note(2))
+    assert journal.close()
+
+
+def test_a_reader_that_finds_no_descriptor_harms_no_writer(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptors(path: str) -> sqlite3.Connection:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    run = a_run(journal)
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_module, "open_for_reading", no_descriptors)
+        with pytest.raises(JournalUnavailable, match="unable to open"):
+            journal.read(run.run_id)
+        run.write(note(1))
+    assert journal.read(run.run_id) == run.events
+
+
 # ------------------------------------------------------------------ limits and ends
 
 
@@ -351,3 +397,12 @@ def test_a_journal_whose_files_are_taken_away_stops_loudly(
         assert "while in use" in str(answer)
     assert any(record.levelname == "CRITICAL" for record in caplog.records)
     assert journal.close(PATIENCE_S)
+
+
+def test_a_log_that_grows_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    keeper = checkpoints_module.WalKeeper(8192)
+    for size in (60 << 20, 65 << 20, 66 << 20):
+        keeper.wrote(1000, 1, size)
+    assert [record.message for record in caplog.records] == [
+        "the journal's write-ahead log has grown to 65 MB: a reader holds it"
+    ]

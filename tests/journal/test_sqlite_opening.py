@@ -180,6 +180,30 @@ def test_a_creation_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
     assert not (tmp_path / "runs.db.new").exists()
 
 
+@pytest.mark.parametrize("how", ["vacuum", "backup"])
+def test_a_backup_is_a_journal_with_the_same_positions(tmp_path: Path, how: str) -> None:
+    journal = SqliteJournal(tmp_path / "runs.db")
+    run = a_run(journal, 5)
+    source = sqlite3.connect(journal.path, isolation_level=None)
+    source.execute("DELETE FROM stored_events WHERE rowid = 3")  # a hole must stay where it is
+    if how == "vacuum":
+        source.execute(f"VACUUM INTO '{tmp_path / 'copy.db'}'")
+    else:
+        copy = sqlite3.connect(tmp_path / "copy.db")
+        source.backup(copy)
+        copy.close()
+    source.close()
+    journal.close()
+    reader = read_journal(tmp_path / "copy.db")
+    expected = [event for event in run.events if event.position != 3]
+    assert reader.scan() == expected
+    reader.close()
+    restored = SqliteJournal(tmp_path / "copy.db")
+    assert restored.scan() == expected
+    assert a_run(restored).events[0].position == 7
+    restored.close()
+
+
 def test_the_file_says_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     SqliteJournal(path).close()
