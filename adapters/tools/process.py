@@ -89,8 +89,8 @@ async def _run(order: bytes) -> str:
                 writer.close()
         finally:
             _kill_group(process.pid)
-            # Its end is awaited so that no zombie stays; not for ever, as the kernel may hold it in a disk wait.
-            await asyncio.wait({ended}, timeout=GRACE_S)
+            ended.cancel()
+            await _reap(process)
     if found is None:
         raise ToolProcessFailed(_last_words(process.returncode))
     kind, name, text = found
@@ -131,6 +131,24 @@ def _kill_group(leader: int) -> None:
     # After the leader is reaped its number stays taken for as long as the group has members.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    """Wait for a killed process to end, so that no zombie stays; not for ever, as a disk wait may hold it.
+
+    Further cancellation waits as well: a host that closes cancels a task, and then all tasks once more.
+    """
+    cancelled = False
+    deadline = asyncio.get_running_loop().time() + GRACE_S
+    with contextlib.suppress(TimeoutError):
+        while process.returncode is None:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await process.wait()
+            except asyncio.CancelledError:
+                cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def _last_words(code: int | None) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from adapters import process_tools as tools
+from executus import Agent, Runtime
+from executus.adapters.models.scripted import ScriptedModel, call
 from executus.adapters.tools.functions import tool
 from executus.adapters.tools.process import ToolProcessFailed
 from executus.events.clean import MAX_TEXT, clean_text
@@ -195,6 +197,26 @@ def test_a_timeout_kills_the_tool(tmp_path: Path) -> None:
             await until_gone(pid)
 
     asyncio.run(asyncio.wait_for(story(), DEADLINE_S))
+
+
+@pytest.mark.parametrize("how", ["cancel", "timeout", "close"])
+def test_a_run_that_stops_kills_its_tool(how: str, tmp_path: Path) -> None:
+    told = Pids(tmp_path)
+    model = ScriptedModel([call("hang", where=str(told.path)), "done"])
+    rt = Runtime(agents=[Agent("hanger", model=model, tools=[tools.hang])])
+    try:
+        run = rt.start("hanger", "go", timeout_s=5.0 if how == "timeout" else None)
+        pids = asyncio.run(told.wait())
+        if how == "cancel":
+            run.cancel("enough")
+        if how != "close":
+            assert run.result(DEADLINE_S).status == {"cancel": "cancelled", "timeout": "timeout"}[how]
+            for pid in pids:
+                asyncio.run(until_gone(pid))
+    finally:
+        assert rt.close()
+    for pid in pids:
+        asyncio.run(until_gone(pid))
 
 
 def test_a_tool_dies_with_its_host(tmp_path: Path) -> None:
