@@ -85,7 +85,7 @@ class _Envelope(Protocol):
     def o(self) -> int: ...
 
 
-def _whole_decoder(tag: str) -> Callable[[memoryview], Any]:
+def _whole_decoder(tag: str) -> Callable[[bytes], Any]:
     """Decode body and payload in one go: nearly every event is of today's schema and in line."""
     struct, schema = FACTS[tag]
     fields: list[str | tuple[str, Any] | tuple[str, Any, Any]] = [
@@ -187,13 +187,13 @@ def _open(
     whole = _decode_whole.get(tag)
     if whole is not None:
         try:
-            today = whole(memoryview(state)[HASH_BYTES:])
+            today = whole(state[HASH_BYTES:])
         except Exception:  # an older schema, a blob, or damage: the careful way says which
             pass
         else:
             return today, today.p
     try:
-        body = _decode_body(memoryview(state)[HASH_BYTES:])
+        body = _decode_body(state[HASH_BYTES:])
         payload: bytes | msgspec.Raw = body.p
         if body.b is not None:
             found = blob(body.b.sha256)

@@ -28,6 +28,10 @@ _EVENTS = (
     f"SELECT originator_version, topic, state, rowid FROM {EVENTS_TABLE}"
     " WHERE originator_id = ? AND originator_version > ? ORDER BY originator_version LIMIT ?"
 )
+_FACTS = (
+    f"SELECT originator_version, topic, state FROM {EVENTS_TABLE}"
+    " WHERE originator_id = ? AND originator_version > ? ORDER BY originator_version LIMIT ?"
+)
 _SCAN = (
     f"SELECT originator_version, topic, state, rowid, originator_id FROM {EVENTS_TABLE}"
     " WHERE rowid > ? ORDER BY rowid LIMIT ?"
@@ -96,9 +100,9 @@ class LogReader:
                 break
         return events
 
-    def _events(self, run_id: str, after: int, limit: int) -> list[Any]:
+    def _events(self, run_id: str, after: int, limit: int, sql: str = _EVENTS) -> list[Any]:
         try:
-            return self._query(_EVENTS, (run_id_bytes(run_id), after, limit))
+            return self._query(sql, (run_id_bytes(run_id), after, limit))
         except sqlite3.DatabaseError as error:
             if _is_damage(error):
                 raise LogCorrupt(run_id, after + 1, f"the file is damaged here: {error}") from error
@@ -140,13 +144,14 @@ class LogReader:
         state, transcript, version = start.state, start.transcript, start.version
         digest, elapsed_ms = start.hash, start.elapsed_ms
         rows: list[Any] = []
+        blob = self._fetch_blob
         while version == start.version or len(rows) == PAGE:
-            rows = self._events(run_id, version, PAGE)
-            for found, tag, stored, _ in rows:
+            rows = self._events(run_id, version, PAGE, _FACTS)
+            for found, tag, stored in rows:
                 version += 1
                 if found != version:
                     raise LogCorrupt(run_id, version, "this event is missing")
-                fact, elapsed_ms = decode_fact(run_id, version, tag, stored, blob=self._fetch_blob)
+                fact, elapsed_ms = decode_fact(run_id, version, tag, stored, blob=blob)
                 try:
                     state, transcript = evolve(state, fact), evolve_transcript(transcript, fact)
                 except Exception as error:  # it decodes, and makes no sense where it stands
