@@ -119,6 +119,8 @@ class Ledger:
                 case StepFailed():
                     failures += fact.kind != "interrupted"
                     assert failures <= start.limits.max_attempts, "attempts are counted"
+                    if fact.kind == "unavailable" and fact.retry_at_ms is None:
+                        assert failures == start.limits.max_attempts, "no attempt is given away"
                 case _:
                     pass
 
@@ -135,6 +137,9 @@ class Ledger:
         assert stats.thinking_tokens == sum(fact.usage.thinking for fact in self.completed)
         assert (stats.status == "error") == bool(stats.error)
         assert end.by
+        if end.by == "model" and stats.status in ("ok", "dry_run"):
+            spoken = self._latest(StepStarted, CallerSteered, InputReceived)
+            assert isinstance(spoken, StepStarted), "nobody's words are left unread"
         before = self.facts[self.ends[0] - 1]
         assert (stats.status == "cancelled") == isinstance(before, CancelRequested)
 

@@ -43,10 +43,21 @@ SAID_ONCE_MORE = (SteerRun, SendInput, LogNote, LogError, ResumeRun)
 """Each of these is a new thing every time it is said."""
 
 EFFECTS = st.sampled_from(["pure", "idempotent", "reconcilable", "never_retry"])
-PLANS = st.one_of(
-    EFFECTS.map(lambda effect: ToolPlan(effect)),  # type: ignore[arg-type]
-    st.just(ToolPlan(refusal="no such tool")),
+STARTED = EFFECTS.map(lambda effect: ToolPlan(effect))  # type: ignore[arg-type]
+PLANS = st.one_of(STARTED, STARTED, STARTED, st.just(ToolPlan(refusal="no such tool")))
+RARELY = st.sampled_from([False] * 5 + [True])
+OPTIONS = st.fixed_dictionaries(
+    {
+        "max_steps": st.sampled_from([1, 2, 3, 9]),
+        "max_attempts": st.integers(1, 3),
+        "timeout_s": st.sampled_from([None, 20.0, 1000.0]),
+        "interactive": st.booleans(),
+        "dry_run": RARELY,
+    }
 )
+AFTER_THE_END = 4
+"""How many more messages a run gets after its end, before the next one begins."""
+
 USAGE = st.builds(Usage, input=st.integers(0, 9), output=st.integers(0, 9), thinking=st.integers(0, 9))
 OFTEN_CURRENT = st.sampled_from([0, 0, 0, 0, 0, 0, -1, 1])
 """How far a message is from the step or attempt under way."""
@@ -70,11 +81,17 @@ class RunMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.options: list[dict[str, Any]] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """A run that nothing has happened to."""
         self.commits: list[tuple[int, list[Fact]]] = []
         self.now_ms = 0
         self.said: list[RunMessage] = []
         self.views: list[tuple[Checkpoint, list[Message]]] = []
         self.words = 0
+        self.after_the_end = 0
         self.checkpoint = Checkpoint()
 
     # -------------------------------------------------------------- telling
@@ -127,6 +144,7 @@ class RunMachine(RuleBasedStateMachine):
         if key is not None:
             assert bool(facts) == (key in awaited), f"{message} is taken if and only if it is awaited"
         self.said.append(message)
+        self.after_the_end += self.state.over or self.state.read_only
         if facts:
             self.commit(facts)
         if not isinstance(message, SAID_ONCE_MORE):
@@ -154,22 +172,24 @@ class RunMachine(RuleBasedStateMachine):
 
     # -------------------------------------------------------------- what happens
 
-    @initialize(
-        max_steps=st.integers(1, 4),
-        max_attempts=st.integers(1, 3),
-        timeout_s=st.sampled_from([None, 1.0, 20.0, 1000.0]),
-        interactive=st.booleans(),
-        dry_run=st.sampled_from([False, False, False, True]),
-        orders_first=st.booleans(),
-    )
-    def start(self, orders_first: bool, **options: Any) -> None:
+    @initialize(options=st.lists(OPTIONS, min_size=3, max_size=3), orders_first=RARELY)
+    def start(self, options: list[dict[str, Any]], orders_first: bool) -> None:
+        self.options = options
         if orders_first:
             for order in (SteerRun(text="x"), CancelRun(), EndRun(), LogNote(type="x"), LogError(message="x")):
                 assert self.tell(order) == [], "nothing may happen before the start"
-        self.tell(StartRun(started=run_started("Go.", instructions="Be brief.", **options)))
+        self.tell(StartRun(started=run_started("Go.", instructions="Be brief.", **options[0])))
+
+    @invariant()
+    def a_run_that_is_long_over_makes_room_for_another(self) -> None:
+        if self.after_the_end >= AFTER_THE_END:
+            self.check_the_whole_log()
+            self.begin()
+            self.options = [*self.options[1:], self.options[0]]
+            self.tell(StartRun(started=run_started("Go.", instructions="Be brief.", **self.options[0])))
 
     @rule(
-        calls=st.lists(PLANS, max_size=3),
+        calls=st.sampled_from([0, 0, 1, 2, 2, 3]).flatmap(lambda size: st.lists(PLANS, min_size=size, max_size=size)),
         stop=st.sampled_from(["stop", "stop", "stop", "length", "refusal", "content_filter"]),
         usage=USAGE,
         step_off=OFTEN_CURRENT,
@@ -191,7 +211,7 @@ class RunMachine(RuleBasedStateMachine):
         )
 
     @rule(
-        final=st.booleans(),
+        final=RARELY,
         retry_after_s=st.sampled_from([None, 0.0, 5.0]),
         jitter=st.floats(0, 1, exclude_max=True),
         attempt_off=OFTEN_CURRENT,
@@ -245,16 +265,17 @@ class RunMachine(RuleBasedStateMachine):
     def person_steers(self) -> None:
         self.tell(SteerRun(text=self.word(), by="alice"))
 
-    @rule()
-    def person_sends(self) -> None:
+    @rule(thought_ms=st.sampled_from([0, 700]))
+    def person_sends(self, thought_ms: int) -> None:
+        self.now_ms += thought_ms
         self.tell(SendInput(input=(Text(self.word()),), by="alice"))
 
-    @rule(last_words=st.booleans(), sure=st.sampled_from([False, False, True]))
+    @rule(last_words=st.booleans(), sure=RARELY)
     def person_ends(self, last_words: bool, sure: bool) -> None:
         if sure:
             self.tell(EndRun(input=(Text(self.word()),) if last_words else (), by="alice"))
 
-    @rule(sure=st.sampled_from([False, False, False, True]))
+    @rule(sure=RARELY)
     def person_cancels(self, sure: bool) -> None:
         if sure:
             was_over, was_read_only = self.state.over, self.state.read_only
@@ -331,8 +352,9 @@ class RunMachine(RuleBasedStateMachine):
             assert list(view.transcript.messages) == messages
 
     def teardown(self) -> None:
-        if not self.commits:
-            return
+        self.check_the_whole_log()
+
+    def check_the_whole_log(self) -> None:
         events = self.events()
         whole = fold(events)
         assert (whole.state, whole.transcript) == (self.checkpoint.state, self.checkpoint.transcript)
