@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from golden_shapes import broken_by, shapes, told_of_run  # noqa: E402
 from journal_support import Sent  # noqa: E402
-from msgspec.structs import fields
+from msgspec.structs import fields  # noqa: E402
 
 import executus  # noqa: E402
 from executus.actors.run.actor import request_key_of  # noqa: E402
@@ -213,13 +213,7 @@ def make_log() -> None:
             append = Sent(run_id, 0, stored, request_key_of("alice", f"request-{run_id[-1]}"))
             journal.append(append)
             append.ok()
-        told = {
-            run_id: {
-                **told_of_run(journal.read(run_id), journal.load(run_id)),
-                "request": f"alice\nrequest-{run_id[-1]}",
-            }
-            for run_id in RUNS
-        }
+        told = {run_id: told_of_run(journal.read(run_id), journal.load(run_id)) for run_id in RUNS}
         assert journal.close()
         shutil.copyfile(path, HERE / f"{name}.db")
     write(HERE / f"{name}.json", told)
