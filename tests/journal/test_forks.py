@@ -34,7 +34,7 @@ if sys.argv[2] != "-":
 stop = threading.Event()
 def busy():
     other = RunLog(journal).start()
-    while not stop.is_set():
+    while not stop.is_set() and other.version < 3000:
         other.write(note(1, "x" * 5000))
 thread = threading.Thread(target=busy)
 thread.start()
