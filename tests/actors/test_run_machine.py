@@ -243,6 +243,23 @@ class RunMachine(RuleBasedStateMachine):
         calls = self.state.open_calls
         self.tell(AcceptResult(call=calls[pick % len(calls)].call, text=self.word()))
 
+    @rule(times=st.integers(1, 3))
+    def model_stays_down(self, times: int) -> None:
+        for _ in range(times):
+            step, attempt = self.state.step, self.state.attempt
+            self.tell(AcceptModelFailure(step=step, attempt=attempt, error="down"))
+            self.tell(RetryStep(step=step, attempt=attempt))
+
+    @rule(turns=st.integers(1, 3), thought_ms=st.sampled_from([0, 700]), early=st.booleans())
+    def people_talk(self, turns: int, thought_ms: int, early: bool) -> None:
+        for _ in range(turns):
+            if early:
+                self.tell(SteerRun(text=self.word(), by="bob"))
+            reply = Reply((Text(self.word()),))
+            self.tell(AcceptReply(step=self.state.step, attempt=self.state.attempt, reply=reply))
+            self.now_ms += thought_ms
+            self.tell(SendInput(input=(Text(self.word()),), by="bob"))
+
     @rule(attempt_off=OFTEN_CURRENT)
     def pause_is_over(self, attempt_off: int) -> None:
         self.tell(RetryStep(step=self.state.step, attempt=self.state.attempt + attempt_off))
