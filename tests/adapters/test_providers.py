@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from adapters.aimock import Aimock, NotInstalled, Relay, find
+from aimock_server import Aimock, NotInstalled, Relay, find
 
 from executus import Agent, Runtime, tool
 from executus.adapters.models import providers

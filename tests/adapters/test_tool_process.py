@@ -8,9 +8,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import process_tools as tools
 import pytest
 
-from adapters import process_tools as tools
 from executus import Agent, Runtime
 from executus.adapters.models.scripted import ScriptedModel, call
 from executus.adapters.tools.functions import tool
@@ -225,7 +225,7 @@ def test_a_tool_dies_with_its_host(tmp_path: Path) -> None:
         textwrap.dedent(f"""
         import asyncio, sys
         sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
-        from adapters import process_tools
+        import process_tools
         from executus.ports import ToolContext
 
         async def main():
