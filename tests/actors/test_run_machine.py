@@ -42,7 +42,7 @@ ORDERS = (SteerRun, SendInput, EndRun, CancelRun, LogNote, LogError)
 SAID_ONCE_MORE = (SteerRun, SendInput, LogNote, LogError, ResumeRun)
 """Each of these is a new thing every time it is said."""
 
-EFFECTS = st.sampled_from(["pure", "idempotent", "reconcilable", "never_retry"])
+EFFECTS = st.sampled_from(["pure", "idempotent", "reconcilable", "never_retry", "never_retry"])
 STARTED = EFFECTS.map(lambda effect: ToolPlan(effect))  # type: ignore[arg-type]
 PLANS = st.one_of(STARTED, STARTED, STARTED, st.just(ToolPlan(refusal="no such tool")))
 RARELY = st.sampled_from([False] * 5 + [True])
