@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
 """How a run stands. waiting: for a person's message. quarantined: set aside, as it failed repeatedly or its
 log cannot be read. suspended: its log is unfinished and no runtime has it at work."""
+
+
+LOOK_UP_S = 0.5
+"""How long the main thread waits at a time: a signal that arrives just before it begins to wait, Ctrl-C for one, is
+only noticed when it looks up."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,11 +145,11 @@ class Run:
             RunQuarantined, RuntimeClosed: it will not end in this runtime.
         """
         self._runtime.may_block("result")
-        return Result.of(self.id, _wait(self._runtime.finished(self.id), timeout, f"run {self.id} goes on"))
+        return Result.of(self.id, wait(self._runtime.finished(self.id), timeout, f"run {self.id} goes on"))
 
     async def result_async(self, timeout: float | None = None) -> Result:
         """`result` for event loops; cancelling it leaves the run alone."""
-        end = await _await(self._runtime.finished(self.id), timeout, f"run {self.id} goes on")
+        end = await wait_async(self._runtime.finished(self.id), timeout, f"run {self.id} goes on")
         return Result.of(self.id, end)
 
     def __await__(self) -> Generator[Any, None, Result]:
@@ -219,13 +226,13 @@ class Run:
     ) -> None:
         self._runtime.may_block(call)
         with self._runtime.asking(kind(message)) as asked:
-            _wait(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
+            wait(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
 
     async def _order_async(
         self, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
     ) -> None:
         with self._runtime.asking(kind(message)) as asked:
-            await _await(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
+            await wait_async(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
 
 
 def _text(call: str, text: object) -> str:
@@ -248,20 +255,34 @@ def _note(type: str, payload: Mapping[str, Any] | None) -> LogNote:
     return LogNote(type=_text("note, type", type), payload=dict(payload or {}))
 
 
-def _wait(future: Future[Any], timeout: float | None, what: str) -> Any:
-    try:
-        return future.result(timeout)
-    except TimeoutError:
-        if future.done():
-            raise
-        raise TimeoutError(f"{what} after {timeout:g} s") from None
+def wait(future: Future[Any], timeout: float | None, what: str) -> Any:
+    """The future's result, or `TimeoutError` saying `what` after so many seconds."""
+    until = None if timeout is None else time.monotonic() + timeout
+    main = threading.current_thread() is threading.main_thread()
+    while True:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        try:
+            return future.result(min(LOOK_UP_S, LOOK_UP_S if left is None else left) if main else left)
+        except TimeoutError:
+            if future.done():
+                raise
+            if until is not None and time.monotonic() >= until:
+                raise TimeoutError(f"{what} after {timeout:g} s") from None
 
 
-async def _await(future: Future[Any], timeout: float | None, what: str) -> Any:
+async def wait_async(future: Future[Any], timeout: float | None, what: str) -> Any:
+    """`wait` for event loops; cancelling it leaves the future alone."""
     waiting = asyncio.wrap_future(future)
+    waiting.add_done_callback(_seen)
     try:
         return await asyncio.wait_for(asyncio.shield(waiting), timeout)
     except TimeoutError:
         if waiting.done():
             raise
         raise TimeoutError(f"{what} after {timeout:g} s") from None
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Whoever waited may be gone: asyncio would complain that nobody looked at the error."""
+    if not future.cancelled():
+        future.exception()

@@ -35,7 +35,7 @@ from .errors import (
 )
 from .events import AgentPrint, InputPart, Limits, RunFinished, RunInfo, RunStarted
 from .events.clean import clean_json, clean_text
-from .handles import Result, Run, as_parts
+from .handles import Result, Run, as_parts, wait, wait_async
 from .journal import Router, Subscription, open_journal
 from .ports import Agent, Clock, Delta, Ids, Model, RunSummary
 from .projections import Checkpoint, ended
@@ -44,6 +44,8 @@ log = logging.getLogger("executus.runtime")
 
 AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
+
+NOT_ADMITTED = "the run still waits to be admitted"
 
 FOR_EVER_S = 1e9
 """Thirty years: a longer limit is none."""
@@ -160,11 +162,9 @@ class Runtime:
             order = self._planned(**options)
             with self.asking(order.asked) as asked:
                 self._admit(order)
-                asked.ack.result(timeout)
+                wait(asked.ack, timeout, NOT_ADMITTED)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
-        except TimeoutError:
-            raise TimeoutError(f"the run was not admitted within {timeout:g} s; it may be, later") from None
         return Run(self, order.address.run_id)
 
     async def start_async(
@@ -193,11 +193,9 @@ class Runtime:
             order = self._planned(**options)
             with self.asking(order.asked) as asked:
                 self._admit(order)
-                await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(asked.ack)), timeout)
+                await wait_async(asked.ack, timeout, NOT_ADMITTED)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
-        except TimeoutError:
-            raise TimeoutError(f"the run was not admitted within {timeout:g} s; it may be, later") from None
         return Run(self, order.address.run_id)
 
     def _planned(

@@ -239,7 +239,8 @@ class LoopThread:
         async def end() -> None:
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             for task in tasks:
-                task.cancel()
+                if not task.cancelling():  # a second time would interrupt what it does about the first
+                    task.cancel()
             left: set[asyncio.Task[Any]] = set()
             if tasks:
                 _, left = await asyncio.wait(tasks, timeout=0.5)

@@ -23,6 +23,10 @@ PAGE = 512
 """Events read from the log at once."""
 
 
+LOOK_UP_S = 0.5
+"""How long the main thread waits at a time, so that Ctrl-C always ends it."""
+
+
 class Subscription:
     """Durable events in order, for `for` and `async for`; one consumer at a time.
 
@@ -120,6 +124,9 @@ class Subscription:
                     left = None if until is None else until - time.monotonic()
                     if left is not None and left <= 0:
                         raise TimeoutError(f"no event within {timeout} s")
+                    if threading.current_thread() is threading.main_thread():
+                        # a signal that comes just before it waits is only noticed when it looks up
+                        left = LOOK_UP_S if left is None else min(left, LOOK_UP_S)
                     self._wake.wait(left)
         found = list(self._ready)
         self._ready.clear()
