@@ -7,7 +7,7 @@ own clock are awake milliseconds since the run started, so that sleep and clock 
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, final
 
 import msgspec
 
@@ -21,6 +21,7 @@ class FactStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 # ------------------------------------------------------------------ life
 
 
+@final
 class RunStarted(FactStruct, frozen=True):
     """The run was admitted. Everything a reader needs to rebuild the first model call is in here."""
 
@@ -34,6 +35,7 @@ class RunStarted(FactStruct, frozen=True):
     """Names the source when the run was made elsewhere and only its record was taken in."""
 
 
+@final
 class RunResumed(FactStruct, frozen=True):
     """A host took the run up again from its log, after `reason`."""
 
@@ -41,6 +43,7 @@ class RunResumed(FactStruct, frozen=True):
     epoch: int
 
 
+@final
 class RunFinished(FactStruct, frozen=True):
     """The run is over: with which status, by whom, and why. The last fact about its work."""
 
@@ -57,6 +60,7 @@ class RunFinished(FactStruct, frozen=True):
 # ------------------------------------------------------------------ steps
 
 
+@final
 class StepStarted(FactStruct, frozen=True):
     """The model is about to be called: written down before the network is touched."""
 
@@ -65,6 +69,7 @@ class StepStarted(FactStruct, frozen=True):
     model: str = ""
 
 
+@final
 class StepCompleted(FactStruct, frozen=True):
     """The model answered step `step`. `took_ms`: how long it took."""
 
@@ -78,6 +83,7 @@ class StepCompleted(FactStruct, frozen=True):
     took_ms: int = 0
 
 
+@final
 class StepFailed(FactStruct, frozen=True):
     """An attempt got no answer. With `retry_at_ms` (run's clock) it is tried again then, without it never."""
 
@@ -91,6 +97,7 @@ class StepFailed(FactStruct, frozen=True):
 # ------------------------------------------------------------------ tools
 
 
+@final
 class ToolStarted(FactStruct, frozen=True):
     """The tool is about to be run: its arguments are those of the reply's call, its idempotency key is
     `idempotency_key(run_id, call)`.
@@ -101,6 +108,7 @@ class ToolStarted(FactStruct, frozen=True):
     effect: EffectClass = "never_retry"
 
 
+@final
 class ToolRefused(FactStruct, frozen=True):
     """The call never started: no such tool, arguments that do not fit, or a dry run. The model is told `reason`."""
 
@@ -109,6 +117,7 @@ class ToolRefused(FactStruct, frozen=True):
     reason: str
 
 
+@final
 class ToolFinished(FactStruct, frozen=True):
     """The tool returned `result`, or failed and `result` says how. It is never run again (P4)."""
 
@@ -118,6 +127,7 @@ class ToolFinished(FactStruct, frozen=True):
     took_ms: int = 0
 
 
+@final
 class ToolOutcomeUnknown(FactStruct, frozen=True):
     """The tool was started and nobody can know whether it took effect; it may not be run again. The model is told."""
 
@@ -128,6 +138,7 @@ class ToolOutcomeUnknown(FactStruct, frozen=True):
 # ------------------------------------------------------------------ people
 
 
+@final
 class CallerSteered(FactStruct, frozen=True):
     """Somebody gave advice; the model reads it at the next step."""
 
@@ -135,12 +146,14 @@ class CallerSteered(FactStruct, frozen=True):
     by: str = ""
 
 
+@final
 class InputAwaited(FactStruct, frozen=True):
     """An interactive run has said its say and waits for a person, from `since_ms` of its own clock."""
 
     since_ms: int
 
 
+@final
 class InputReceived(FactStruct, frozen=True):
     """A person's next message in an interactive run. `waited_ms`: how long the run had waited for it.
 
@@ -153,6 +166,7 @@ class InputReceived(FactStruct, frozen=True):
     role: Literal["user", "system"] = "user"
 
 
+@final
 class CancelRequested(FactStruct, frozen=True):
     """The caller wants the run to stop."""
 
@@ -163,6 +177,7 @@ class CancelRequested(FactStruct, frozen=True):
 # ------------------------------------------------------------------ host
 
 
+@final
 class NoteLogged(FactStruct, frozen=True):
     """The host wrote something of its own into the run's log; allowed after the end too."""
 
@@ -170,12 +185,14 @@ class NoteLogged(FactStruct, frozen=True):
     payload: dict[str, Any] = {}
 
 
+@final
 class ErrorLogged(FactStruct, frozen=True):
     """Something failed beside the run's own work; allowed after the end too."""
 
     message: str
 
 
+@final
 class Opaque(FactStruct, frozen=True):
     """A fact of a newer version: kept byte for byte, not understood. It makes its run read-only."""
 

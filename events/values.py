@@ -5,7 +5,7 @@ All are frozen msgspec structs without behaviour. Text in them has passed `event
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, final
 
 import msgspec
 
@@ -29,12 +29,14 @@ class Value(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 # ------------------------------------------------------------------ what a message is made of
 
 
+@final
 class Text(Value, tag="text", frozen=True):
     """Plain text."""
 
     text: str
 
 
+@final
 class Thinking(Value, tag="thinking", frozen=True):
     """A model's reasoning, kept verbatim: providers refuse the next call when it or its signature is altered."""
 
@@ -53,6 +55,7 @@ class Image(Value, tag="image", frozen=True):
     url: str | None = None
 
 
+@final
 class ToolCall(Value, tag="tool-call", frozen=True):
     """The model asks for a tool. `id` is the provider's; `arguments` is its JSON text, verbatim and perhaps invalid."""
 

@@ -98,25 +98,21 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
 
 def evolve(state: RunState, fact: Fact) -> RunState:
     """Return the state after `fact`. Refuses nothing, reads nothing but its arguments."""
+    # The four facts of every step first, by exact type: a class pattern that misses a Struct costs 0.2 µs.
+    if type(fact) is StepStarted:
+        failures = state.failures if fact.step == state.step else 0
+        return replace(state, phase="model", step=fact.step, attempt=fact.attempt, failures=failures, heard=0)
+    if type(fact) is StepCompleted:
+        return _completed(state, fact)
+    if type(fact) is ToolStarted:
+        asked = state.asked[int(fact.call.rpartition(".")[2])]
+        call = OpenCall(fact.call, fact.name, fact.effect, asked.arguments)
+        return replace(state, phase="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
+    if type(fact) is ToolFinished:
+        return _closed(state, fact.call)
     match fact:
-        case StepStarted():
-            new = fact.step != state.step
-            return replace(
-                state,
-                phase="model",
-                step=fact.step,
-                attempt=fact.attempt,
-                failures=0 if new else state.failures,
-                heard=0,
-            )
-        case StepCompleted():
-            return _completed(state, fact)
-        case ToolStarted():
-            asked = state.asked[int(fact.call.rpartition(".")[2])]
-            call = OpenCall(fact.call, fact.name, fact.effect, asked.arguments)
-            return replace(state, phase="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
-        case ToolFinished() | ToolOutcomeUnknown():
-            return replace(state, open_calls=tuple([call for call in state.open_calls if call.call != fact.call]))
+        case ToolOutcomeUnknown():
+            return _closed(state, fact.call)
         case ToolRefused():
             return state
         case StepFailed():
@@ -163,8 +159,8 @@ def evolve(state: RunState, fact: Fact) -> RunState:
 
 
 def _completed(state: RunState, fact: StepCompleted) -> RunState:
-    asked = tuple([part for part in fact.reply if isinstance(part, ToolCall)])
-    text = "".join([part.text for part in fact.reply if isinstance(part, Text)])
+    asked = tuple([part for part in fact.reply if type(part) is ToolCall])
+    text = "".join([part.text for part in fact.reply if type(part) is Text])
     usage = fact.usage
     return replace(
         state,
@@ -178,6 +174,10 @@ def _completed(state: RunState, fact: StepCompleted) -> RunState:
         thinking_tokens=state.thinking_tokens + usage.thinking,
         cost_usd=state.cost_usd + (usage.cost_usd or 0.0),
     )
+
+
+def _closed(state: RunState, call: str) -> RunState:
+    return replace(state, open_calls=tuple([one for one in state.open_calls if one.call != call]))
 
 
 def stats(state: RunState, status: Status, error: str, runtime_ms: int) -> RunStats:

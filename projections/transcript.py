@@ -41,22 +41,22 @@ class Transcript(msgspec.Struct, frozen=True, gc=False):
 
 def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
     """Return the transcript after `fact`."""
-    match fact:  # the most frequent facts first
-        case StepStarted() | RunFinished():
-            if not transcript.heard:
-                return transcript
-            messages = transcript.messages.plus(transcript.heard)
-            return Transcript(messages, transcript.asked, transcript.answers)
-        case ToolStarted():
-            return transcript
-        case StepCompleted():
-            asked = tuple([part for part in fact.reply if isinstance(part, ToolCall)])
-            messages = transcript.messages.plus((Message("assistant", fact.reply),))
-            return Transcript(messages, asked, (None,) * len(asked), transcript.heard)
-        case ToolFinished():
-            return _answered(transcript, fact.call, fact.result, fact.is_error)
+    # The four facts of every step first, by exact type: a class pattern that misses a Struct costs 0.2 µs.
+    if type(fact) is StepStarted:
+        return _heard(transcript) if transcript.heard else transcript
+    if type(fact) is StepCompleted:
+        asked = tuple([part for part in fact.reply if type(part) is ToolCall])
+        messages = transcript.messages.plus((Message("assistant", fact.reply),))
+        return Transcript(messages, asked, (None,) * len(asked), transcript.heard)
+    if type(fact) is ToolStarted:
+        return transcript
+    if type(fact) is ToolFinished:
+        return _answered(transcript, fact.call, fact.result, fact.is_error)
+    match fact:
         case ToolRefused() | ToolOutcomeUnknown():
             return _answered(transcript, fact.call, fact.reason, True)
+        case RunFinished():
+            return _heard(transcript) if transcript.heard else transcript
         case CallerSteered():
             heard = Message("user", (Text(fact.text),))
             return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
@@ -72,6 +72,11 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
             return Transcript(messages)
         case _:
             return transcript
+
+
+def _heard(transcript: Transcript) -> Transcript:
+    """What people said meanwhile is read now."""
+    return Transcript(transcript.messages.plus(transcript.heard), transcript.asked, transcript.answers)
 
 
 def _answered(transcript: Transcript, call: str, text: str, is_error: bool) -> Transcript:

@@ -150,7 +150,7 @@ def _replied(state: RunState, message: AcceptReply, now_ms: int) -> list[Fact]:
             took_ms=message.took_ms,
         )
     ]
-    calls = [part for part in reply.parts if isinstance(part, ToolCall)]
+    calls = [part for part in reply.parts if type(part) is ToolCall]
     started = False
     for index, (asked, plan) in enumerate(zip(calls, message.plans, strict=True)):
         call = f"{message.step}.{index}"
