@@ -6,6 +6,7 @@ import heapq
 import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -159,7 +160,7 @@ class Dispatcher:
                 self._dropped = 0
 
     def _watch(self) -> None:
-        before = self._monotonic()
+        before, tick = self._monotonic(), time.monotonic()
         while not self._stopping:
             due: list[Timer] = []
             with self._timing:
@@ -167,11 +168,11 @@ class Dispatcher:
                 wait = TICK_S if not self._timers else min(TICK_S, self._timers[0][0] - now)
                 if wait > 0:
                     self._timing.wait(wait)
-            after = self._monotonic()
-            if after - before > SLEPT_AFTER_S:
+            after, tock = self._monotonic(), time.monotonic()
+            if tock - tick > SLEPT_AFTER_S:  # late by the system's clock: one that is set by hand may jump
                 self._slept += after - before
                 log.warning("the host did not run for %.1f s; deadlines move by that much", after - before)
-            before = after
+            before, tick = after, tock
             with self._timing:
                 now = self.awake()
                 while self._timers and self._timers[0][0] <= now:
