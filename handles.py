@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ import msgspec
 
 from .actors.run.actor import Asked, UrgentAsked
 from .actors.run.messages import CancelRun, EndRun, LogError, LogNote, RunMessage, SendInput, SteerRun
-from .errors import LogCorrupt, RunQuarantined, UnknownFact
+from .errors import LogCorrupt, MessageRefused, RunQuarantined, UnknownFact
 from .events import Image, InputPart, Message, RunFinished, RunStats, Status, Text
 from .projections import Checkpoint, RunState
 
@@ -188,14 +188,22 @@ class Run:
     def cancel(self, reason: str = "", *, by: str = "", timeout: float | None = 60.0) -> None:
         """Stop the run with status "cancelled"; what it has said is kept. A run that is over stays as it is."""
         message = _cancelling(reason, by)
-        if not self._over():
-            self._order("cancel", message, timeout, UrgentAsked)
+        try:
+            if not self._over():
+                self._order("cancel", message, timeout, UrgentAsked)
+        except MessageRefused:
+            if not self._over():  # else it has ended meanwhile
+                raise
 
     async def cancel_async(self, reason: str = "", *, by: str = "", timeout: float | None = 60.0) -> None:
         """`cancel` for event loops."""
         message = _cancelling(reason, by)
-        if not self._over():
-            await self._order_async(message, timeout, UrgentAsked)
+        try:
+            if not self._over():
+                await self._order_async(message, timeout, UrgentAsked)
+        except MessageRefused:
+            if not self._over():
+                raise
 
     def note(self, type: str, payload: Mapping[str, Any] | None = None, *, timeout: float | None = 60.0) -> None:
         """Write an entry of the host's own into the log of a live run."""
@@ -221,17 +229,13 @@ class Run:
             return isinstance(address.end, RunFinished)
         return self.state().over
 
-    def _order(
-        self, call: str, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
-    ) -> None:
+    def _order(self, call: str, message: RunMessage, timeout: float | None, kind: type[Asked] = Asked) -> None:
         self._runtime.may_block(call)
-        with self._runtime.asking(kind(message)) as asked:
+        with self._runtime.asking(kind(message, run_id=self.id)) as asked:
             wait(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
 
-    async def _order_async(
-        self, message: RunMessage, timeout: float | None, kind: Callable[[RunMessage], Asked] = Asked
-    ) -> None:
-        with self._runtime.asking(kind(message)) as asked:
+    async def _order_async(self, message: RunMessage, timeout: float | None, kind: type[Asked] = Asked) -> None:
+        with self._runtime.asking(kind(message, run_id=self.id)) as asked:
             await wait_async(self._runtime.tell(self.id, asked), timeout, f"run {self.id} has not taken it yet")
 
 

@@ -176,6 +176,11 @@ class Agent:
         for label, seconds in (("timeout_s", self.timeout_s), ("model_timeout_s", self.model_timeout_s)):
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"Agent {self.name!r}, {label}: expected seconds > 0 or None, got {seconds!r}")
+        try:
+            "".join((self.name, self.tier, self.model_name)).encode()
+        except (TypeError, UnicodeEncodeError) as error:
+            what = f"Agent {self.name!r}: expected name, tier and the model's name as text without lone surrogates"
+            raise ValueError(what) from error
         seen: set[str] = set()
         for one in self.tools:
             if not isinstance(one, Tool):

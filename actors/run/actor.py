@@ -63,10 +63,11 @@ class Surroundings:
 class Asked:
     """A message whose sender waits until what it led to is durable. ack: resolves with the run's version then."""
 
-    __slots__ = ("ack", "message")
+    __slots__ = ("ack", "message", "run_id")
 
-    def __init__(self, message: RunMessage, ack: Future[int] | None = None) -> None:
+    def __init__(self, message: RunMessage, ack: Future[int] | None = None, run_id: str = "") -> None:
         self.message = message
+        self.run_id = run_id
         self.ack: Future[int] = Future() if ack is None else ack
 
     def accept(self, version: int) -> None:
@@ -78,7 +79,8 @@ class Asked:
         """It will not be done. error: why, or the end of the run that came first."""
         if not self.ack.done():
             if isinstance(error, RunFinished):
-                error = MessageRefused("", type(self.message).__name__, f"the run ended with {error.status}")
+                why = f"it is over, with status {error.status}"
+                error = MessageRefused(self.run_id, type(self.message).__name__, why)
             self.ack.set_exception(error)
 
 
