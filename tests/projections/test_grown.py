@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -41,24 +42,23 @@ def test_the_newest_version_appends_in_place() -> None:
     assert old.plus([2])._items is not old._items, "the place is taken: it copies"
 
 
-def test_threads_that_grow_the_same_version_do_not_see_each_other() -> None:
-    begin = threading.Barrier(8)
-    results: list[list[int]] = []
-    base = Grown([0])
+def test_only_one_thread_at_a_time_takes_the_place_after_the_newest() -> None:
+    base: Grown[int] = Grown([0])
+    others: list[Grown[int]] = []
 
-    def grow(mark: int) -> None:
-        begin.wait(30)
-        longer = base
-        for _ in range(200):
-            longer = longer.plus([mark])
-        results.append(list(longer))
+    class Slow(list[int]):
+        """Items that take their time: meanwhile another thread tries to grow the same version."""
 
-    threads = [threading.Thread(target=grow, args=(mark,), daemon=True) for mark in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert sorted(results) == [[0, *[mark] * 200] for mark in range(8)]
+        def __iter__(self) -> Iterator[int]:
+            other.start()
+            other.join(0.05)
+            return super().__iter__()
+
+    other = threading.Thread(target=lambda: others.append(base.plus([2])), daemon=True)
+    mine = base.plus(Slow([1]))
+    other.join(30)
+    assert list(mine) == [0, 1]
+    assert [list(one) for one in others] == [[0, 2]]
 
 
 def test_it_is_no_list() -> None:
