@@ -46,6 +46,7 @@ AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
 
 NOT_ADMITTED = "the run still waits to be admitted"
+UNANSWERED = "the runtime was closed before this was known to be stored"
 
 FOR_EVER_S = 1e9
 """Thirty years: a longer limit is none."""
@@ -104,6 +105,7 @@ class Runtime:
         self._let_go = False
         self._admitting = threading.Lock()
         self._unanswered: set[Asked] = set()
+        self._nobody_answers = False
         self._pid = os.getpid()
         self.journal = open_journal(path)
         self._router = Router(self.journal)
@@ -369,8 +371,9 @@ class Runtime:
             # The actors outlive the journal, so that whoever waits for something queued learns that it was stored.
             let_go = self.journal.close(max(0.1, until - time.monotonic())) and let_go
             self._let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
+            self._nobody_answers = True
             for asked in list(self._unanswered):
-                asked.refuse(RuntimeClosed("the runtime was closed before this was known to be stored"))
+                asked.refuse(RuntimeClosed(UNANSWERED))
         except Exception:
             log.exception("closing the runtime failed")
         finally:
@@ -413,6 +416,8 @@ class Runtime:
     def asking(self, asked: Asked) -> Generator[Asked]:
         """While this is open, `asked` gets an answer even if the runtime closes first."""
         self._unanswered.add(asked)
+        if self._nobody_answers:  # it was closed between the caller's check and here
+            asked.refuse(RuntimeClosed(UNANSWERED))
         try:
             yield asked
         finally:

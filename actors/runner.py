@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from math import inf
 from typing import Any, cast, get_args
@@ -19,6 +16,8 @@ from ..events import StopReason, Thinking, ToolCall
 from ..ports import Agent, Ids, Journal, Model, ModelRequest, Reply, Tool, ToolContext
 from ..projections import OpenCall
 from .calls import Loaded, find_tool, plan_call, said
+from .limits import Call, TimeLimits
+from .loop import LoopThread, TaskOnLoop
 from .pooled import Cancellable, Scheduler
 from .run.intake import clean_reply
 from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown
@@ -27,232 +26,10 @@ from .threads import ThreadPool
 log = logging.getLogger("executus.calls")
 
 LOADING_THREADS = 2
-EXECUTOR_THREADS = 32
 STOPS: tuple[str, ...] = get_args(StopReason)
 MOST_TOKENS = 1 << 53
 LONGEST_PAUSE_S = 86_400.0
 """A provider that asks us to wait longer than a day is asked again after one."""
-SWEEP_S = 0.5
-
-
-class Call:
-    """One call under way: the first outcome is told, later ones are ignored."""
-
-    __slots__ = ("_limits", "_reply", "_under_way", "over")
-
-    def __init__(self, reply: Callable[[Any], None], limits: TimeLimits) -> None:
-        self._reply: Callable[[Any], None] | None = reply
-        self._limits = limits
-        self._under_way: Cancellable | None = None
-        self.over = False
-
-    def carry(self, under_way: Cancellable) -> None:
-        """What to call off when nobody wants the outcome any more."""
-        self._under_way = under_way
-        if self.over:
-            under_way.cancel()
-
-    def answer(self, message: Any) -> None:
-        """Tell the outcome, unless there was one already."""
-        reply, self._reply = self._reply, None
-        if reply is None:
-            return
-        self.over = True
-        self._limits.forget(self)
-        self._under_way = None
-        reply(message)
-
-    def cancel(self) -> None:
-        """Nobody wants the outcome."""
-        self._reply = None
-        self.over = True
-        self._limits.forget(self)
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            under_way.cancel()
-
-    def expire(self, message: Any) -> None:
-        """Time is up: that is the outcome, and what is under way is called off."""
-        under_way = self._under_way
-        self.answer(message)
-        if under_way is not None:
-            under_way.cancel()
-
-
-class TimeLimits:
-    """Which calls are under way until when. One timer for all: a call that answers in time, as nearly all do, costs
-    two dict operations. It is late by up to `SWEEP_S`, short limits (under four of those) by nothing.
-    """
-
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
-        self._due: dict[Call, tuple[float, Callable[[], Any]]] = {}
-        self._lock = threading.Lock()
-        self._next = math.inf
-        """When the timer goes off."""
-
-    def watch(self, call: Call, seconds: float, late: Callable[[], Any]) -> None:
-        """Answer `call` with `late()` unless it has an outcome within `seconds` of awake time."""
-        if seconds < 4 * SWEEP_S:
-            self._scheduler.call_later(seconds, lambda: None if call.over else call.expire(late()))
-            return
-        due = self._scheduler.awake() + seconds
-        self._due[call] = (due, late)
-        if due < self._next:
-            self._arm(due)
-
-    def forget(self, call: Call) -> None:
-        """It has an outcome."""
-        self._due.pop(call, None)
-
-    def _arm(self, due: float) -> None:
-        now = self._scheduler.awake()
-        with self._lock:
-            if due >= self._next:
-                return
-            self._next = due = max(due, now + SWEEP_S)
-        self._scheduler.call_later(due - now, self._sweep)
-
-    def _sweep(self) -> None:
-        now = self._scheduler.awake()
-        with self._lock:
-            if now < self._next:  # an earlier timer was set after this one
-                return
-            self._next = math.inf
-        soonest = math.inf
-        for call, (due, late) in self._due.copy().items():
-            if due > now:
-                soonest = min(soonest, due)
-            elif not call.over:
-                call.expire(late())
-        if soonest < math.inf:
-            self._arm(soonest)
-
-
-class TaskOnLoop:
-    """A coroutine on the runner's loop, seen from other threads."""
-
-    __slots__ = ("_coroutine", "_loop", "_task", "cancelled")
-
-    def __init__(self, loop: LoopThread, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._loop = loop
-        self._coroutine: Coroutine[Any, Any, None] | None = coroutine
-        self._task: asyncio.Task[None] | None = None
-        self.cancelled = False
-
-    def begin(self) -> None:
-        """On the loop's thread: start it."""
-        coroutine, self._coroutine = self._coroutine, None
-        assert coroutine is not None
-        if self.cancelled:
-            coroutine.close()
-            return
-        self._task = self._loop.loop.create_task(coroutine)
-
-    def cancel(self) -> None:
-        """Cancel the task, from any thread."""
-        self.cancelled = True
-        self._loop.call(self._cancel)
-
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-
-class DaemonExecutor(ThreadPoolExecutor):
-    """What `asyncio.to_thread` and name look-ups on the loop use: daemon threads, where the standard library's executor
-    would keep the interpreter from exiting until the last call returns.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        self._daemons = ThreadPool("loop", EXECUTOR_THREADS)
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """See `concurrent.futures.Executor.submit`."""
-        future: Future[Any] = Future()
-
-        def done(result: Any, error: BaseException | None) -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
-
-        self._daemons.submit(partial(fn, *args, **kwargs), done)
-        return future
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take nothing more; wait for nothing."""
-        self._daemons.close()
-
-
-class LoopThread:
-    """An event loop on a daemon thread of its own. Calls from other threads share one wake-up of the loop."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._calls: deque[Callable[[], None]] = deque()
-        self._woken = False
-        self._stopping = False
-        self.thread = threading.Thread(target=self._run, name="executus-loop", daemon=True)
-        self.thread.start()
-
-    def call(self, call: Callable[[], None]) -> None:
-        """Call `call` on the loop's thread, soon; nothing happens once the loop is closed."""
-        self._calls.append(call)
-        if not self._woken:
-            self._woken = True
-            try:
-                self.loop.call_soon_threadsafe(self._drain)
-            except RuntimeError:  # closed
-                self._calls.clear()
-
-    def _drain(self) -> None:
-        self._woken = False
-        calls = self._calls
-        while calls:
-            call = calls.popleft()
-            try:
-                call()
-            except Exception:
-                log.exception("a call on the loop failed")
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        self.loop.set_default_executor(DaemonExecutor())
-        while not self._stopping:
-            try:
-                self.loop.run_forever()
-            except BaseException as error:  # sys.exit in a task that a tool left behind ends run_forever
-                log.error("code on the runtime's loop tried to end it: %s", said(error))
-        self.loop.close()
-
-    def close(self, timeout: float) -> bool:
-        """Cancel every task, give them a moment to end, stop the loop; False if code on it does not let go."""
-        self.call(self._cancel_all)
-        self.thread.join(timeout)
-        return not self.thread.is_alive()
-
-    def _cancel_all(self) -> None:
-        async def end() -> None:
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                if not task.cancelling():  # a second time would interrupt what it does about the first
-                    task.cancel()
-            left: set[asyncio.Task[Any]] = set()
-            if tasks:
-                _, left = await asyncio.wait(tasks, timeout=0.5)
-            for task in left:  # they ignore it: the loop ends under them, and nobody needs to read about that
-                task._log_destroy_pending = False  # type: ignore[attr-defined]
-            try:
-                await asyncio.wait_for(self.loop.shutdown_asyncgens(), 0.5)
-            finally:
-                self._stopping = True
-                self.loop.stop()
-
-        self._ending = self.loop.create_task(end())
 
 
 class CallRunner:
@@ -316,7 +93,7 @@ class CallRunner:
                 raise
             call.answer(self._failure(request, error))
         else:
-            plans = tuple(plan_call(agent, part) for part in reply.parts if isinstance(part, ToolCall))
+            plans = tuple(plan_call(agent, part) for part in reply.parts if type(part) is ToolCall)
             call.answer(
                 AcceptReply(
                     step=request.step,
