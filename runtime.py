@@ -17,11 +17,10 @@ from typing import Any, Self
 from .actors.address import Address
 from .actors.dispatcher import Dispatcher
 from .actors.run.actor import Asked, Surroundings, request_key_of
-from .actors.run.intake import WORDS, clean_input
-from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit, CloseDown, Recover, Supervisor
 from .adapters.system import SystemClock, SystemIds
+from .admission import AS_AGENT, agents_by_name, at_least_one, checked_models, planned
 from .errors import (
     ForkedProcess,
     JournalError,
@@ -29,27 +28,19 @@ from .errors import (
     Overloaded,
     RequestRepeated,
     RuntimeClosed,
-    UnknownAgent,
     UnknownRun,
     WouldDeadlock,
 )
-from .events import AgentPrint, InputPart, Limits, RunFinished, RunInfo, RunStarted
-from .events.clean import clean_json, clean_text
-from .handles import Result, Run, as_parts, wait, wait_async
+from .events import InputPart, RunFinished, RunStarted
+from .handles import Result, Run, wait, wait_async
 from .journal import Router, Subscription, open_journal
 from .ports import Agent, Clock, Delta, Ids, Model, RunSummary
 from .projections import Checkpoint, ended
 
 log = logging.getLogger("executus.runtime")
 
-AS_AGENT: Any = object()
-"""Default of a limit: the agent's own."""
-
 NOT_ADMITTED = "the run still waits to be admitted"
 UNANSWERED = "the runtime was closed before this was known to be stored"
-
-FOR_EVER_S = 1e9
-"""Thirty years: a longer limit is none."""
 
 EXIT_S = 3.0
 """Seconds in which runtimes that nobody closed are closed when the interpreter exits."""
@@ -93,10 +84,10 @@ class Runtime:
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
-        self._agents = _by_name(agents)
-        self._given_models = _checked_models(models)
-        self._max_live_runs = _at_least_one("Runtime, max_live_runs", max_live_runs)
-        threads = _at_least_one("Runtime, tool_threads", tool_threads)
+        self._agents = agents_by_name(agents)
+        self._given_models = checked_models(models)
+        self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
+        threads = at_least_one("Runtime, tool_threads", tool_threads)
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else SystemIds()
         self._closed = False
@@ -161,7 +152,7 @@ class Runtime:
         options = dict(locals())
         del options["self"], options["timeout"]
         try:
-            order = self._planned(**options)
+            order = self._plan(options)
             with self.asking(order.asked) as asked:
                 self._admit(order)
                 wait(asked.ack, timeout, NOT_ADMITTED)
@@ -192,7 +183,7 @@ class Runtime:
         options = dict(locals())
         del options["self"], options["timeout"]
         try:
-            order = self._planned(**options)
+            order = self._plan(options)
             with self.asking(order.asked) as asked:
                 self._admit(order)
                 await wait_async(asked.ack, timeout, NOT_ADMITTED)
@@ -200,76 +191,9 @@ class Runtime:
             return Run(self, repeated.run_id)
         return Run(self, order.address.run_id)
 
-    def _planned(
-        self,
-        agent: str,
-        input: str | Sequence[InputPart],
-        caller: str,
-        request_id: str,
-        name: str,
-        subject: str,
-        channel: str,
-        guild: str,
-        inputs: Mapping[str, Any] | None,
-        interactive: bool,
-        dry_run: bool,
-        max_steps: int | None,
-        timeout_s: float | None,
-        on_delta: Callable[[Delta], None] | None,
-    ) -> Admit:
-        """What `start` was asked for, checked: a wrong type would be stored, and could never be read again."""
+    def _plan(self, options: dict[str, Any]) -> Admit:
         self._check_open()
-        if not isinstance(agent, str):
-            raise TypeError(f"start, agent: expected the name of an agent, got {agent!r}")
-        found = self._agents.get(agent)
-        if found is None:
-            raise UnknownAgent(agent, tuple(self._agents))
-        words = {"caller": caller, "request_id": request_id, "name": name}
-        words |= {"subject": subject, "channel": channel, "guild": guild}
-        for label, value in words.items():
-            if not isinstance(value, str):
-                raise TypeError(f"start, {label}: expected a string, got {value!r}")
-            words[label] = clean_text(value, WORDS)
-        if "\n" in words["caller"]:
-            raise ValueError("start, caller: expected one line")
-        if timeout_s is AS_AGENT:
-            timeout_s = found.timeout_s
-        elif timeout_s is not None and not (isinstance(timeout_s, (int, float)) and timeout_s > 0):
-            raise ValueError(f"start, timeout_s: expected seconds > 0 or None, got {timeout_s!r}")
-        if timeout_s is not None and timeout_s >= FOR_EVER_S:
-            timeout_s = None
-        for label, flag in (("interactive", interactive), ("dry_run", dry_run)):
-            if not isinstance(flag, bool):
-                raise TypeError(f"start, {label}: expected True or False, got {flag!r}")
-        if inputs is not None and not isinstance(inputs, Mapping):
-            raise TypeError(f"start, inputs: expected a mapping, got {inputs!r}")
-        if on_delta is not None and not callable(on_delta):
-            raise TypeError(f"start, on_delta: expected a function of a Delta, got {on_delta!r}")
-        steps = found.max_steps if max_steps is None else _at_least_one("start, max_steps", max_steps)
-        parts = clean_input(as_parts("start, input", input))
-        run_id = self._ids.run_id()
-        info = RunInfo(
-            run_id=run_id,
-            name=words["name"] or found.name,
-            subject_id=words["subject"] or found.name,
-            caller_id=words["caller"],
-            channel_id=words["channel"],
-            guild_id=words["guild"],
-            model_tier=found.tier,
-            inputs=clean_json(dict(inputs or {})),
-            request_id=words["request_id"],
-            started_at_us=self._clock.wall_us(),
-            max_iterations=steps,
-        )
-        started = RunStarted(
-            info=info,
-            agent=_print_of(found),
-            limits=Limits(max_steps=steps, timeout_s=timeout_s, max_attempts=found.max_attempts),
-            input=parts,
-            interactive=interactive,
-            dry_run=dry_run,
-        )
-        return Admit(Address(run_id, found, on_delta), started, Asked(StartRun(started=started)))
+        return planned(self._agents, self._ids.run_id(), self._clock.wall_us(), **options)
 
     def _admit(self, order: Admit) -> None:
         """Hand the order over, if there is room; a request that was made before needs none."""
@@ -483,40 +407,6 @@ class Runtime:
         from .adapters.models.providers import resolve_model  # imports a provider's library: seconds, and only if used
 
         return resolve_model(name)
-
-
-def _print_of(agent: Agent) -> AgentPrint:
-    return AgentPrint(
-        name=clean_text(agent.name, WORDS),
-        model=clean_text(agent.model_name, WORDS),
-        instructions=clean_text(agent.instructions),
-        tools=tuple(tool.spec.name for tool in agent.tools),
-        fingerprint=agent.fingerprint,
-    )
-
-
-def _by_name(agents: Sequence[Agent]) -> dict[str, Agent]:
-    found: dict[str, Agent] = {}
-    for agent in agents:
-        if not isinstance(agent, Agent):
-            raise TypeError(f"Runtime, agents: expected Agent objects, got {agent!r}")
-        if agent.name in found:
-            raise ValueError(f"Runtime, agents: two agents are named {agent.name!r}")
-        found[agent.name] = agent
-    return found
-
-
-def _checked_models(models: Mapping[str, Model] | None) -> dict[str, Model]:
-    for name, model in (models or {}).items():
-        if not isinstance(model, Model):
-            raise TypeError(f"Runtime, models[{name!r}]: expected a Model (with name and reply), got {model!r}")
-    return dict(models or {})
-
-
-def _at_least_one(label: str, number: int) -> int:
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 1 << 53:
-        raise ValueError(f"{label}: expected a whole number ≥ 1, got {number!r}")
-    return number
 
 
 __all__ = ["Result", "Run", "Runtime"]
