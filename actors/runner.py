@@ -89,9 +89,10 @@ class CallRunner:
                 raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
             reply = _checked(reply, model)
         except BaseException as error:  # also what would end the loop: SystemExit in a model is its failure
-            if isinstance(error, asyncio.CancelledError) and call.over:
+            if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
                 raise
-            call.answer(self._failure(request, error))
+            if not self._closed:
+                call.answer(self._failure(request, error))
         else:
             plans = tuple(plan_call(agent, part) for part in reply.parts if type(part) is ToolCall)
             call.answer(
@@ -171,13 +172,15 @@ class CallRunner:
             if inspect.isawaitable(result):
                 result = await result
         except BaseException as error:
-            if isinstance(error, asyncio.CancelledError) and doing.over:
-                raise
+            if isinstance(error, asyncio.CancelledError) and (doing.over or self._closed):
+                raise  # being called off at the close is no outcome: the next host sees what is owed
             self._tool_done(doing, call, began, None, error)
         else:
             self._tool_done(doing, call, began, result, None)
 
     def _tool_done(self, doing: Call, call: OpenCall, began: float, result: Any, error: BaseException | None) -> None:
+        if self._closed and error is not None:  # as likely as not because of the close
+            return
         self._scheduler.lend()
         if inspect.isawaitable(result):
             _close(result)
