@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,25 @@ def test_a_cancelled_waiter_leaves_the_run_and_the_other_waiters_alone(opened: A
         return (await stays).status
 
     assert asyncio.run(host()) == "ok"
+
+
+def test_a_waiter_that_is_gone_when_the_runtime_closes_is_no_complaint(
+    opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    runtime = opened(None, [gated(AsyncGate())])
+    run = runtime.start("gated", "x")
+
+    async def host() -> None:
+        goes = asyncio.create_task(run.result_async())
+        await asyncio.sleep(0)
+        goes.cancel()
+        await asyncio.gather(goes, return_exceptions=True)
+        assert await asyncio.to_thread(runtime.close)
+        await asyncio.sleep(0)  # the loop takes the error in
+
+    asyncio.run(host())
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
 
 
 def test_watchers_end_when_the_runtime_closes(opened: Any) -> None:
