@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import msgspec
@@ -197,7 +198,7 @@ class Agent:
         """The model's name as recorded."""
         return self.model if isinstance(self.model, str) else self.model.name
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (first 16 hex digits) over model, instructions, settings and every tool's name, schema and effect."""
         tools = sorted(
