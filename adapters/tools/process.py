@@ -26,7 +26,10 @@ _BOOTSTRAP = """
 import pickle, socket, sys
 line = socket.socket(fileno=int(sys.argv[1]))
 order = line.makefile("rb")
-sys.path[:], sys.argv[:] = pickle.load(order)
+try:
+    sys.path[:], sys.argv[:] = pickle.load(order)
+except (EOFError, OSError, pickle.UnpicklingError):
+    sys.exit()  # the host died before it had said what to do
 from executus.adapters.tools.process_child import answer
 answer(line, order)
 """

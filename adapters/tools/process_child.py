@@ -32,7 +32,10 @@ def answer(line: socket.socket, order: IO[bytes]) -> None:
     global _loading
     line.set_inheritable(False)
     _quiet_stdout()
-    sent = pickle.load(order)  # noqa: S301 (from the host that started this process)
+    try:
+        sent = pickle.load(order)  # noqa: S301 (from the host that started this process)
+    except (EOFError, OSError, pickle.UnpicklingError):  # the host died before it had said what to do
+        return
     threading.Thread(target=_die_with_the_host, args=(order,), name="executus-host", daemon=True).start()
     _loading = line
     try:

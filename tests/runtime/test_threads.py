@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +18,7 @@ from runtime_support import DEADLINE_S, AsyncGate, Gate, everywhere
 
 from executus import Agent, Runtime, ScriptedModel, tool
 from executus.adapters.models.scripted import call
+from executus.adapters.tools.process import _BOOTSTRAP
 from executus.errors import ForkedProcess, RuntimeClosed, WouldDeadlock
 from executus.journal import verify_run
 
@@ -149,18 +152,24 @@ def test_threads_of_tools_that_hang_are_replaced_up_to_a_bound(opened: Any) -> N
     gate.open()
 
 
-def test_a_thread_of_asyncios_executor_does_not_keep_a_close_waiting(opened: Any) -> None:
+def test_a_thread_of_asyncios_executor_keeps_neither_a_close_nor_the_interpreter_waiting(opened: Any) -> None:
     gate = Gate()
+    threads: list[threading.Thread] = []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        gate.pass_through()
 
     @tool
     async def act() -> str:
-        await asyncio.to_thread(gate.pass_through)
+        await asyncio.to_thread(hang)
         return ""
 
     runtime = opened(None, agent_with(act))
     runtime.start("a", "x")
     gate.wait_entered()
     assert runtime.close(DEADLINE_S) is True
+    assert [thread.daemon for thread in threads] == [True]
     gate.open()
 
 
@@ -239,6 +248,25 @@ def test_a_forked_child_that_runs_to_its_end_winds_the_interpreter_up(tmp_path: 
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "child\n", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="passes a socket on")
+@pytest.mark.parametrize("part", [0, 0.1, 0.9, 1.0, 1.1])
+def test_a_tools_process_whose_host_dies_before_it_said_what_to_do_ends_in_silence(part: float) -> None:
+    first, second = pickle.dumps((sys.path, sys.argv)), pickle.dumps(b"x" * 10_000)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", _BOOTSTRAP, str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        theirs.close()
+        ours.sendall((first + second)[: round(len(first) * part)])
+    assert child.communicate(timeout=60)[1] == ""
+    assert child.returncode == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
