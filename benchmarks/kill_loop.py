@@ -37,7 +37,6 @@ from executus.events import (
 from executus.events.facts import idempotency_key
 from executus.journal import read_journal, verify_run
 
-WINDOW_S = 0.25
 LAST_BOOT_S = 180.0
 MOST_SHOWN = 20
 
@@ -247,7 +246,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     for number in range(1, options.kills + 1):
         child = boot(folder, options, drain=False, told=told)
-        time.sleep(rng.uniform(0.0, WINDOW_S))
+        time.sleep(rng.uniform(0.0, options.window))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
@@ -297,6 +296,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--runs", type=int, default=50, help="live runs at any time (default 50)")
+    parser.add_argument("--window", type=float, default=0.25, help="seconds in which a host is killed (default 0.25)")
     parser.add_argument("--check-every", type=int, default=25, help="kills between two full checks (default 25)")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)), help="of the moments to kill at")
     parser.add_argument("--dir", type=Path, default=None, help="where to put the journal (default: a temporary one)")

@@ -25,15 +25,18 @@ def kill(*options: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_a_killed_host_loses_nothing_acknowledged_and_does_nothing_twice(tmp_path: Path) -> None:
-    code, figures = kill("--kills", "12", "--runs", "30", "--check-every", "4", "--dir", str(tmp_path))
+    sizes = ("--kills", "12", "--runs", "30", "--window", "0.5", "--check-every", "4")
+    code, figures = kill(*sizes, "--dir", str(tmp_path))
     assert figures["problems"] == []
     assert code == 0
-    assert figures["runs"] == figures["runs_over"] >= 30
-    assert figures["acknowledged_events"] > 100
+    assert figures["runs"] == figures["runs_over"] > 0
+    assert figures["acknowledged_events"] > 0
 
 
 @pytest.mark.parametrize("bug", ["acknowledge-early", "act-before-intent", "run-again"])
 def test_a_planted_bug_is_found(bug: str, tmp_path: Path) -> None:
-    code, figures = kill("--kills", "40", "--runs", "30", "--check-every", "2", "--plant", bug, "--dir", str(tmp_path))
+    code, figures = kill(
+        "--kills", "60", "--runs", "30", "--window", "0.5", "--check-every", "2", "--plant", bug, "--dir", str(tmp_path)
+    )
     assert code == 1
     assert figures["problems"]
