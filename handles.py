@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -145,12 +146,19 @@ class Run:
             RunQuarantined, RuntimeClosed: it will not end in this runtime.
         """
         self._runtime.may_block("result")
-        return Result.of(self.id, wait(self._runtime.finished(self.id), timeout, f"run {self.id} goes on"))
+        future = self._runtime.finished(self.id)
+        try:
+            return Result.of(self.id, wait(future, timeout, f"run {self.id} goes on"))
+        finally:
+            future.cancel()
 
     async def result_async(self, timeout: float | None = None) -> Result:
         """`result` for event loops; cancelling it leaves the run alone."""
-        end = await wait_async(self._runtime.finished(self.id), timeout, f"run {self.id} goes on")
-        return Result.of(self.id, end)
+        future = self._runtime.finished(self.id)
+        try:
+            return Result.of(self.id, await wait_async(future, timeout, f"run {self.id} goes on"))
+        finally:
+            future.cancel()
 
     def __await__(self) -> Generator[Any, None, Result]:
         return self.result_async().__await__()
@@ -260,18 +268,21 @@ def _note(type: str, payload: Mapping[str, Any] | None) -> LogNote:
 
 
 def wait(future: Future[Any], timeout: float | None, what: str) -> Any:
-    """The future's result, or `TimeoutError` saying `what` after so many seconds."""
-    until = None if timeout is None else time.monotonic() + timeout
-    main = threading.current_thread() is threading.main_thread()
-    while True:
-        left = None if until is None else max(0.0, until - time.monotonic())
-        try:
-            return future.result(min(LOOK_UP_S, LOOK_UP_S if left is None else left) if main else left)
-        except TimeoutError:
-            if future.done():
-                raise
-            if until is not None and time.monotonic() >= until:
-                raise TimeoutError(f"{what} after {timeout:g} s") from None
+    """The future's result, or `TimeoutError` saying `what` after so many seconds.
+
+    It waits on a bare lock: a Ctrl-C in the middle of a condition's wait can leave the condition broken.
+    """
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    longest = LOOK_UP_S if threading.current_thread() is threading.main_thread() else threading.TIMEOUT_MAX
+    bell = threading.Lock()
+    bell.acquire()
+    future.add_done_callback(lambda _: bell.release())
+    while not bell.acquire(timeout=min(longest, max(0.0, until - time.monotonic()))):
+        if future.done():
+            break
+        if time.monotonic() >= until:
+            raise TimeoutError(f"{what} after {timeout:g} s")
+    return future.result()
 
 
 async def wait_async(future: Future[Any], timeout: float | None, what: str) -> Any:

@@ -92,7 +92,9 @@ class Runtime:
         self._ids: Ids = ids if ids is not None else SystemIds()
         self._closed = False
         self._closing = threading.Lock()
-        self._down = threading.Event()
+        self._is_down = False
+        self._down = threading.Lock()  # held until it is down; a bare lock can be waited on in a signal's handler
+        self._down.acquire()
         self._let_go = False
         self._admitting = threading.Lock()
         self._unanswered: set[Asked] = set()
@@ -268,7 +270,7 @@ class Runtime:
         if os.getpid() != self._pid:
             return True
         self._closed = True
-        if not self._down.is_set():
+        if not self._is_down:
             # On a thread of its own: a signal's handler may be calling while the code it interrupted holds a lock.
             thread = threading.Thread(target=self._close, args=(timeout,), name="executus-closing", daemon=True)
             try:
@@ -277,8 +279,9 @@ class Runtime:
                 self._close(timeout)
             if self._owns(threading.current_thread()):
                 return False
-            self._down.wait(timeout + 0.5)
-        return self._down.is_set() and self._let_go
+            if self._down.acquire(timeout=timeout + 0.5):
+                self._down.release()
+        return self._is_down and self._let_go
 
     def _close(self, timeout: float) -> None:
         if not self._closing.acquire(blocking=False):
@@ -302,7 +305,8 @@ class Runtime:
             log.exception("closing the runtime failed")
         finally:
             _open.discard(self)
-            self._down.set()
+            self._is_down = True
+            self._down.release()
 
     def __enter__(self) -> Self:
         return self

@@ -51,7 +51,7 @@ class Address:
         self._lock = threading.Lock()
         self._mailbox: Mailbox | None = None
         self._backlog: deque[Any] | None = None
-        self._finished: list[Future[RunFinished]] | None = None
+        self._finished: set[Future[RunFinished]] | None = None
 
     def tell(self, message: Any) -> None:
         """Deliver `message` to the run's actor, now or when there is one again. A run that is over ignores it.
@@ -122,16 +122,23 @@ class Address:
                 refuse(end)
 
     def finished(self) -> Future[RunFinished]:
-        """A future that resolves with the end of the run."""
+        """A future that resolves with the end of the run; cancel it when you stop waiting."""
         future: Future[RunFinished] = Future()
         with self._lock:
             if self.end is None:
                 if self._finished is None:
-                    self._finished = []
-                self._finished.append(future)
+                    self._finished = set()
+                self._finished.add(future)
+                future.add_done_callback(self._forget)
                 return future
         _resolve(future, self.end)
         return future
+
+    def _forget(self, future: Future[RunFinished]) -> None:
+        """Nobody waits on it any more: a host may ask again and again, each time for a moment."""
+        with self._lock:
+            if self._finished is not None:
+                self._finished.discard(future)
 
     def watch(self, delta: Delta) -> None:
         """Show a piece of a reply to whoever asked at the start; whatever that raises stays here."""

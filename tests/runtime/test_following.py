@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -158,9 +159,35 @@ def test_watchers_end_when_the_runtime_closes(opened: Any) -> None:
     runtime = opened(None, [gated(gate)])
     run = runtime.start("gated", "x")
     events, everything = run.events(), runtime.events()
-    gate.wait_entered()
+    for watcher in (events, everything):
+        assert [next(watcher).tag, next(watcher).tag] == SHORT[:2]
 
     def one(number: int) -> Any:
-        return (lambda: len(list(events)), lambda: len(list(everything)), runtime.close)[number]()
+        return (lambda: list(events), lambda: list(everything), runtime.close)[number]()
 
-    assert everywhere(3, one) == [2, 2, True]
+    assert everywhere(3, one) == [[], [], True]
+
+
+def pending_futures() -> int:
+    gc.collect()
+    return sum(type(one) is Future and not one.done() for one in gc.get_objects())
+
+
+def test_asking_for_a_result_again_and_again_leaves_nothing_behind(opened: Any) -> None:
+    gate = AsyncGate()
+    runtime = opened(None, [gated(gate)])
+    run = runtime.start("gated", "x")
+    before = pending_futures()
+
+    async def ask() -> None:
+        for _ in range(20):
+            with pytest.raises(TimeoutError):
+                await run.result_async(0)
+
+    for _ in range(20):
+        with pytest.raises(TimeoutError):
+            run.result(0)
+    asyncio.run(ask())
+    assert pending_futures() <= before
+    gate.open()
+    assert run.result(DEADLINE_S).status == "ok"
