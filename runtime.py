@@ -288,6 +288,7 @@ class Runtime:
             return
         until = time.monotonic() + timeout
         try:
+            self._calls.stop_taking()
             stopped = self._supervisor.actor_ref.ask(CloseDown(), block=False)
             try:
                 stopped.get(timeout=max(0.1, timeout / 2))

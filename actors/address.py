@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections import deque
@@ -37,6 +38,7 @@ class Address:
         "end",
         "losses",
         "on_delta",
+        "pause_s",
         "run_id",
         "running",
     )
@@ -47,6 +49,8 @@ class Address:
         self.on_delta: Any = on_delta
         self.running: dict[str, Cancellable] = {}
         self.losses: tuple[float, ...] = ()
+        self.pause_s = 0.0
+        """How long the run paused the last time the journal was unavailable; 0 since an append went well."""
         self.end: RunFinished | Exception | None = None
         self._lock = threading.Lock()
         self._mailbox: Mailbox | None = None
@@ -157,6 +161,6 @@ def _resolve(future: Future[RunFinished], end: RunFinished | Exception) -> None:
         if isinstance(end, RunFinished):
             future.set_result(end)
         else:
-            future.set_exception(end)
+            future.set_exception(copy.copy(end))  # each raise adds to an exception's traceback
     except Exception:  # cancelled between those lines
         return

@@ -135,8 +135,9 @@ class Mailbox:
 def _drained(queue: deque[Envelope[Any]] | None) -> list[Envelope[Any]]:
     if queue is None:
         return []
-    left = list(queue)
-    queue.clear()
+    left: list[Envelope[Any]] = []
+    while queue:  # one by one: whatever is put in meanwhile is either taken here or given back by its sender
+        left.append(queue.popleft())
     return left
 
 

@@ -156,15 +156,22 @@ class CallRunner:
         if tool is None:  # a host that no longer has it took the run up
             doing.answer(AcceptResult(call=call.call, text=f"the tool {call.name} no longer exists", is_error=True))
             return doing
-        if tool.timeout_s is not None:
-            self._limits.watch(doing, tool.timeout_s, lambda: _late(call, tool))
-        began = self._scheduler.awake()
         if tool.mode == "thread":
-            done = partial(self._tool_done, doing, call, began)
-            doing.carry(self._threads.submit(partial(tool.call, call.arguments, context), done))
+            began = self._scheduler.awake()
+
+            def run() -> Any:
+                self._time(doing, call, tool)  # from here: waiting in line for a thread is not the tool's time
+                return tool.call(call.arguments, context)
+
+            doing.carry(self._threads.submit(run, partial(self._tool_done, doing, call, began)))
         else:
-            self._begin(doing, self._run_tool(tool, call, context, doing, began))
+            self._time(doing, call, tool)
+            self._begin(doing, self._run_tool(tool, call, context, doing, self._scheduler.awake()))
         return doing
+
+    def _time(self, doing: Call, call: OpenCall, tool: Tool) -> None:
+        if tool.timeout_s is not None and not doing.over:
+            self._limits.watch(doing, tool.timeout_s, lambda: _late(call, tool))
 
     async def _run_tool(self, tool: Tool, call: OpenCall, context: ToolContext, doing: Call, began: float) -> None:
         try:
@@ -223,9 +230,13 @@ class CallRunner:
         """Whether `thread` is the loop's: blocking it would stop every model and async tool."""
         return thread is self._loop.thread
 
+    def stop_taking(self) -> None:
+        """Begin nothing any more: before anything is called off, or it would be begun a second time."""
+        self._closed = True
+
     def close(self, timeout: float) -> bool:
         """Call everything off; False if code on the loop does not let go in time."""
-        self._closed = True
+        self.stop_taking()
         self._threads.close()
         self._loading.close()
         return self._loop.close(timeout)

@@ -151,12 +151,15 @@ class Supervisor(PooledActor):
             "run %s lost its actor: %s", address.run_id, error, exc_info=None if report.poison is None else error
         )
         now = self.scheduler.awake()
-        if not isinstance(error, (JournalUnavailable, Overloaded)):
+        pause_s = FIRST_PAUSE_S
+        if isinstance(error, (JournalUnavailable, Overloaded)):
+            pause_s = address.pause_s = min(max(address.pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
+        else:
             address.losses = (*(at for at in address.losses if now - at < WITHIN_S), now)
             if len(address.losses) > LOSSES:
                 self.set_aside(address, report, f"its actor failed {len(address.losses)} times, the last time: {error}")
                 return
-        self.pause(report, FIRST_PAUSE_S)
+        self.pause(report, pause_s)
 
     def pause(self, report: RunLost, seconds: float) -> None:
         """Read the log after so many seconds."""
@@ -224,7 +227,9 @@ class Supervisor(PooledActor):
                 for asked in append.asked:
                     asked.accept(append.version)
             else:
-                again += append.asked or [append.message]
+                if append.own is None:
+                    again.append(append.message)
+                again += append.asked
         return again
 
     # -------------------------------------------------------------- letting go

@@ -63,15 +63,30 @@ class ThreadPool:
                 job.state = "given up"
                 return job
             self._line.append(job)
-            if self._idle:
-                self._more.notify()
-            elif self._threads < self._limit + min(self._hung, self._limit):
-                self._start_one()
+            self._more.notify()
+            failed = self._start_if_short()
+            if failed is not None:
+                self._line.remove(job)
+                job.state = "given up"
+        if failed is not None:
+            done(None, failed)
         return job
 
-    def _start_one(self) -> None:
+    def _start_if_short(self) -> RuntimeError | None:
+        """One thread more if more jobs wait than threads are idle; the error if there is none at all to be had.
+
+        An idle thread counts as such until it has really woken up, so that several jobs in a burst are not all left
+        to one.
+        """
+        if len(self._line) <= self._idle or self._threads >= self._limit + min(self._hung, self._limit):
+            return None
+        name = f"executus-{self._name}-{self._threads + 1}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError as error:  # the system has no more threads; those there are may take the job later
+            return None if self._threads else error
         self._threads += 1
-        threading.Thread(target=self._work, name=f"executus-{self._name}-{self._threads}", daemon=True).start()
+        return None
 
     def give_up(self, job: Job) -> None:
         """See `Job.cancel`."""
@@ -85,8 +100,7 @@ class ThreadPool:
             elif job.state == "running":
                 job.state = "hung"
                 self._hung += 1
-                if self._line and not self._idle and self._threads < self._limit + min(self._hung, self._limit):
-                    self._start_one()
+                self._start_if_short()
 
     def finish(self, job: Job) -> bool:
         """A job's call has ended; True if somebody still wants to know."""

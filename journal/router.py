@@ -51,7 +51,6 @@ class Router:
 
     def remove(self, run_id: str | None, receiver: Receiver) -> None:
         """Send it no more; harmless when repeated."""
-        leave = None
         with self._lock:
             if run_id is None:
                 self._all = tuple(one for one in self._all if one is not receiver)
@@ -59,10 +58,9 @@ class Router:
                 self._by_run[run_id] = rest
             else:
                 self._by_run.pop(run_id, None)
-            if not self._all and not self._by_run:
-                leave, self._leave = self._leave, None
-        if leave is not None:
-            leave()
+            if self._leave is not None and not self._all and not self._by_run:
+                self._leave()  # under the lock: outside it, a subscription that comes meanwhile would be dropped too
+                self._leave = None
 
     def __call__(self, events: Sequence[Event], /) -> None:
         """Told by the journal, in order."""

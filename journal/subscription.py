@@ -85,6 +85,8 @@ class Subscription:
                 else:
                     self._pushed.extend(events)
             self._rouse()
+        if self.run_id is not None and not self._notes and any(event.tag in TERMINAL_TAGS for event in events):
+            self._router.remove(self.run_id, self)  # nothing more comes, even if nobody ever reads what did
 
     def journal_ended(self) -> None:
         """No more will come: what is known is handed out, then it ends."""
@@ -243,6 +245,8 @@ class Subscription:
             page, over = [], True
         except JournalUnavailable:
             if not self._no_more:
+                with self._wake:
+                    self._behind = True  # the page is still to be read
                 raise
             page, over = [], True  # closed while we were behind
         except BaseException:

@@ -93,7 +93,18 @@ class UrgentAsked(Asked):
 class RunAppend:
     """One append of a run (`ports.Append`), and, once `done`, the message that tells its actor."""
 
-    __slots__ = ("_address", "_scheduler", "asked", "error", "expected", "message", "request_key", "run_id", "stored")
+    __slots__ = (
+        "_address",
+        "_scheduler",
+        "asked",
+        "error",
+        "expected",
+        "message",
+        "own",
+        "request_key",
+        "run_id",
+        "stored",
+    )
 
     def __init__(
         self,
@@ -111,7 +122,10 @@ class RunAppend:
         self.expected = expected
         self.stored = stored
         self.message = message
+        self.own = asked
+        """Who asked for `message`; None for what the world reported."""
         self.asked = [] if asked is None else [asked]
+        """Everybody who waits for this append, also those whose message changed nothing."""
         self.request_key = request_key
         self.error: JournalError | None = None
 
@@ -257,6 +271,7 @@ class RunActor(PooledActor):
             self.lose(append.error)
             return
         self.unacked.popleft()
+        self.address.pause_s = 0.0
         for asked in append.asked:
             asked.accept(append.version)
         if not self.unacked:
@@ -268,8 +283,9 @@ class RunActor(PooledActor):
         """Everything decided is durable: start what the world owes and is not yet doing, call off what is owed no more.
 
         Not before `ResumeRun` was taken: until then a tool whose outcome nobody knows still looks as if it were owed.
+        Nor when the runtime has let go of the run: what was called off then looks as if it were not under way.
         """
-        if not self._taken_up:
+        if not self._taken_up or self.address.end is not None:
             return
         running = self.address.running
         owed = outstanding(self.state)

@@ -11,13 +11,13 @@ from sim_world import Bugs, HostCrash, SimCalls, SimClock, SimIds, SimJournal, S
 from executus.actors.address import Address
 from executus.actors.run.actor import Asked, RunActor, Surroundings, UrgentAsked, request_key_of
 from executus.actors.run.messages import CancelRun, LogNote, SendInput, StartRun, SteerRun
-from executus.actors.supervisor import Admit, Recover, Supervisor
+from executus.actors.supervisor import Admit, CloseDown, Recover, Supervisor
 from executus.events import AgentPrint, Limits, RunInfo, RunStarted, Text
 from executus.ports import Agent
 from executus.projections import Checkpoint
 
 AGENT = Agent("sim", model="sim:model", timeout_s=120.0)
-KIND_AFTER_S = 300.0
+KIND_AFTER_S = 150.0
 """Virtual seconds after which faults stop (liveness)."""
 GIVE_UP_STEPS = 60_000
 
@@ -47,7 +47,8 @@ class Host:
         self.scheduler = SimScheduler(world)
         self.journal = SimJournal(world, self.scheduler)
         self.directory: dict[str, Address] = {}
-        calls = SimCalls(world, self.journal, self.scheduler)
+        self.calls = calls = SimCalls(world, self.journal, self.scheduler)
+        self.closing_for = 0
         around = Surroundings(
             self.journal,  # type: ignore[arg-type]
             calls,
@@ -68,6 +69,13 @@ class Host:
         for run_id, head in world.disk.heads.items():
             if head.version and not head.over:
                 self.supervisor.actor_ref.tell(Recover(Address(run_id, AGENT)))
+
+    def close(self) -> None:
+        """Begin to close, as a runtime does; what is under way goes on for a while."""
+        if not self.closing_for:
+            self.closing_for = 1
+            self.world.bugs.stop_taking(self.calls)
+            self.supervisor.actor_ref.tell(CloseDown())
 
 
 @dataclass
@@ -180,6 +188,12 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
                 world.now += world.rng.random() * 2
             if world.faulty() and world.rng.random() < world.personality.crash / 50:
                 raise HostCrash
+            if world.faulty() and world.rng.random() < world.personality.closes / 50:
+                host.close()
+            if host.closing_for:
+                host.closing_for += 1
+                if host.closing_for > 40:
+                    raise HostCrash  # it has closed: the process ends
             if world.rng.random() < 0.001:
                 world.wall_skew += world.rng.uniform(-3600, 3600)
         except HostCrash:

@@ -83,6 +83,10 @@ def judge_log(world: World, run_id: str) -> list[str]:
         want = stats(state, end.fact.stats.status, end.fact.stats.error, round(end.fact.stats.runtime_s * 1000))  # type: ignore[union-attr]
         if want != end.fact.stats:  # type: ignore[union-attr]
             problems.append("P7: the statistics of the end are not the fold of the events")
+        chat = events[0].fact.interactive  # type: ignore[union-attr]  # a long one may work for as long as the deadline
+        excused = chat or run_id in world.hung or world.personality.longest_wait_s > 1
+        if end.fact.stats.status == "timeout" and not excused:  # type: ignore[union-attr]
+            problems.append("P5: only the deadline ended a run in which nothing hung")
         steered = [event.fact.text for event in events[: end.version] if isinstance(event.fact, CallerSteered)]
         said = [
             part.text

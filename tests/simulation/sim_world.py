@@ -52,6 +52,10 @@ class Personality:
     runs: int
     commit_fails: float
     crash: float
+    longest_wait_s: float
+    """How long a message may wait while the clock goes on: in half of the worlds the actors' thread is slow, in the
+    others it may be stuck for minutes, so that deadlines pass unseen."""
+    closes: float
     rival: float
     load_fails: float
     model_fails: float
@@ -71,6 +75,8 @@ class Personality:
             runs=rng.randint(1, 4),
             commit_fails=often(0.25),
             crash=often(0.2),
+            longest_wait_s=1.0 if rng.random() < 0.5 else float("inf"),
+            closes=often(0.2),
             rival=often(0.15),
             load_fails=often(0.3),
             model_fails=often(0.3),
@@ -110,17 +116,19 @@ class SimScheduler:
     def step(self) -> bool:
         """Do one thing: a slice of a random mailbox, or the next timer. False if there is nothing to do."""
         rng = self.world.rng
-        if self.ready and (not self.timers or rng.random() < 0.9):
+        while self.timers and self.timers[0][2].call is None:
+            heapq.heappop(self.timers)
+        soon = bool(self.timers) and self.timers[0][0] < self.world.now + self.world.personality.longest_wait_s
+        if self.ready and (not soon or rng.random() < 0.9):
             index = rng.randrange(len(self.ready))
             mailbox = self.ready[index]
             self.ready[index] = self.ready[-1]
             self.ready.pop()
             mailbox.run_slice(1 if rng.random() < 0.7 else 4)
             return True
-        while self.timers:
+        if self.timers:
             due, _, timer = heapq.heappop(self.timers)
-            if timer.call is None:
-                continue
+            assert timer.call is not None
             self.world.now = max(self.world.now, due)
             timer.call()
             return True
@@ -263,11 +271,19 @@ class SimCalls:
 
     def __init__(self, world: World, journal: SimJournal, scheduler: SimScheduler) -> None:
         self.world, self.journal, self.scheduler = world, journal, scheduler
+        self.closed = False
+
+    def stop_taking(self) -> None:
+        """The host is closing: begin nothing any more."""
+        self.closed = True
 
     def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
         world, who = self.world, self.world.personality
+        if self.closed:
+            return SimTimer(lambda: None)
         world.check_shown(request)
         if world.faulty() and world.rng.random() < who.model_hangs:
+            world.hung.add(request.run_id)
             return SimTimer(lambda: None)
         key = {"step": request.step, "attempt": request.attempt}
         if world.faulty() and world.rng.random() < who.model_fails:
@@ -280,9 +296,12 @@ class SimCalls:
 
     def tool(self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> SimTimer:
         world, who = self.world, self.world.personality
+        if self.closed:
+            return SimTimer(lambda: None)
         world.executed(call, context)
         world.maybe_crash(who.crash)
         if world.faulty() and world.rng.random() < who.tool_hangs:
+            world.hung.add(context.run_id)
             return SimTimer(lambda: None)
         kind = world.rng.random()
         if world.faulty() and kind < who.tool_fails / 2:
@@ -332,6 +351,9 @@ class Bugs:
     def refusal(self, append: Append, head: Head) -> JournalError | None:
         return refusal(append, head)
 
+    def stop_taking(self, calls: SimCalls) -> None:
+        calls.stop_taking()
+
 
 @dataclass
 class Asked:
@@ -360,6 +382,8 @@ class World:
         self.executions: Counter[str] = Counter()
         self.acked: list[tuple[str, int]] = []
         self.steers: list[tuple[str, str]] = []
+        self.hung: set[str] = set()
+        """Runs whose model or tool never answered, so that only the deadline ends them."""
         self.hurt: set[str] = set()
         """Runs that something was done to which may end in quarantine."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from sim_host import SimRunActor, episode
-from sim_world import Bugs, SimTimer
+from sim_world import Bugs, SimCalls, SimTimer
 
 from executus.actors.run.actor import Asked, RunAppend
 from executus.actors.run.messages import AcceptReply, CancelRun, EndByDeadline, ResumeRun, RunMessage
@@ -157,6 +157,26 @@ class SaysEverythingAgain(Supervisor):
         return [one for append in lost.appends for one in (append.asked or [append.message])] if lost else []
 
 
+class ReconcilesAfterItsEnd(SimRunActor):
+    """A run that the closing runtime has let go of still starts what looks as if it were not under way."""
+
+    def reconcile(self) -> None:
+        end, self.address.end = self.address.end, None
+        try:
+            super().reconcile()
+        finally:
+            self.address.end = self.address.end or end
+
+
+class BeginsWhileItCloses(Bugs):
+    """Calls are still taken while the runtime closes."""
+
+    run_actor = ReconcilesAfterItsEnd
+
+    def stop_taking(self, calls: SimCalls) -> None:
+        pass
+
+
 class SaysNothingAgain(Supervisor):
     """What was not stored is dropped."""
 
@@ -208,6 +228,7 @@ PLANTED = {
     )
 } | {
     "SaysEverythingAgain": lambda: with_supervisor(SaysEverythingAgain),
+    "BeginsWhileItCloses": BeginsWhileItCloses,
     "SaysNothingAgain": lambda: with_supervisor(SaysNothingAgain),
     "WritesAfterTheEnd": WritesAfterTheEnd,
     "TakesWhatFits": TakesWhatFits,
