@@ -14,7 +14,7 @@ from .errors import UnknownAgent
 from .events import AgentPrint, InputPart, Limits, RunInfo, RunStarted
 from .events.clean import clean_json, clean_text
 from .handles import as_parts
-from .ports import Agent, Delta, Model
+from .ports import MOST, Agent, Delta, Model, is_seconds
 
 AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
@@ -66,7 +66,7 @@ def planned(
         raise ValueError("start, caller: expected one line")
     if timeout_s is AS_AGENT:
         timeout_s = found.timeout_s
-    elif timeout_s is not None and not (isinstance(timeout_s, (int, float)) and timeout_s > 0):
+    elif not is_seconds(timeout_s):
         raise ValueError(f"start, timeout_s: expected seconds > 0 or None, got {timeout_s!r}")
     if timeout_s is not None and timeout_s >= FOR_EVER_S:
         timeout_s = None
@@ -147,6 +147,6 @@ def at_least_one(label: str, number: int) -> int:
     Raises:
         ValueError: it is not; `label` says what was meant.
     """
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 1 << 53:
+    if type(number) is not int or not 1 <= number < MOST:
         raise ValueError(f"{label}: expected a whole number ≥ 1, got {number!r}")
     return number

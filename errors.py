@@ -6,9 +6,21 @@ The world failing (a model, a tool) is a fact in the log, not one of these; a wr
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class ExecutusError(Exception):
-    """The base of every error below: catch it at the edge of your host."""
+    """The base of every error below: catch it at the edge of your host. Each can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _remade, (type(self), self.args, self.__dict__.copy())
+
+
+def _remade(kind: type[ExecutusError], args: tuple[Any, ...], fields: dict[str, Any]) -> ExecutusError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class MessageRefused(ExecutusError):

@@ -134,6 +134,14 @@ class Tool(Protocol):
 
 # ------------------------------------------------------------------ agents
 
+MOST = 1 << 53
+"""Whole numbers stay below this, so that every reader of a log can hold them."""
+
+
+def is_seconds(value: object) -> bool:
+    """Whether `value` may be stored as a time limit: a plain int or float above 0 (no bool, no Decimal), or None."""
+    return value is None or (type(value) in (int, float) and value > 0)  # type: ignore[operator]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
@@ -168,14 +176,11 @@ class Agent:
                 raise TypeError(f"Agent {self.name!r}, {label}: expected a string, got {words!r}")
         if not isinstance(self.model, (str, Model)):
             raise TypeError(f"Agent {self.name!r}, model: expected 'provider:name' or a Model, got {self.model!r}")
-        if not isinstance(self.max_steps, int) or self.max_steps < 1:
-            raise ValueError(f"Agent {self.name!r}, max_steps: expected a whole number ≥ 1, got {self.max_steps!r}")
-        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
-            raise ValueError(
-                f"Agent {self.name!r}, max_attempts: expected a whole number ≥ 1, got {self.max_attempts!r}"
-            )
+        for label, number in (("max_steps", self.max_steps), ("max_attempts", self.max_attempts)):
+            if type(number) is not int or not 1 <= number < MOST:
+                raise ValueError(f"Agent {self.name!r}, {label}: expected a whole number ≥ 1, got {number!r}")
         for label, seconds in (("timeout_s", self.timeout_s), ("model_timeout_s", self.model_timeout_s)):
-            if seconds is not None and not seconds > 0:
+            if not is_seconds(seconds):
                 raise ValueError(f"Agent {self.name!r}, {label}: expected seconds > 0 or None, got {seconds!r}")
         try:
             "".join((self.name, self.tier, self.model_name)).encode()

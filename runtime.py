@@ -20,7 +20,7 @@ from .actors.run.actor import Asked, Surroundings, request_key_of
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit, CloseDown, Recover, Supervisor
 from .adapters.system import SystemClock, SystemIds
-from .admission import AS_AGENT, agents_by_name, at_least_one, checked_models, planned
+from .admission import AS_AGENT, FOR_EVER_S, agents_by_name, at_least_one, checked_models, planned
 from .errors import (
     ForkedProcess,
     JournalError,
@@ -269,6 +269,7 @@ class Runtime:
             raise ValueError(f"close, timeout: expected seconds ≥ 0, got {timeout!r}")
         if os.getpid() != self._pid:
             return True
+        timeout = min(float(timeout), FOR_EVER_S)
         self._closed = True
         if not self._is_down:
             # On a thread of its own: a signal's handler may be calling while the code it interrupted holds a lock.

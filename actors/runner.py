@@ -262,7 +262,7 @@ def _checked(reply: Reply, model: Model) -> Reply:
             if type(count) is not int or not 0 <= count < MOST_TOKENS:
                 raise ValueError(f"usage: expected whole numbers of tokens ≥ 0, got {count!r}")
         cost = usage.cost_usd
-        if cost is not None and not (isinstance(cost, (int, float)) and 0 <= cost < inf):
+        if cost is not None and not (type(cost) in (int, float) and 0 <= cost < MOST_TOKENS):
             raise ValueError(f"usage, cost_usd: expected dollars ≥ 0 or None, got {cost!r}")
         if reply.stop not in STOPS:
             raise ValueError(f"stop: expected one of {', '.join(STOPS)}, got {reply.stop!r}")
