@@ -19,6 +19,9 @@ CUT_MARK = 136
 MAX_DEPTH = 64
 """Levels of nesting kept in a JSON value."""
 
+MAX_ITEMS = 100_000
+"""Items looked into in one JSON value; lists and dicts after that become text."""
+
 
 def clean_text(text: str, limit: int = MAX_TEXT) -> str:
     """Return `text` with lone surrogates and NUL replaced, cut to at most about `limit` characters.
@@ -50,9 +53,15 @@ def clean_text(text: str, limit: int = MAX_TEXT) -> str:
 def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
     """Return a copy of `value` that msgpack and JSON can hold: str, int, float, bool, None, list, dict of str.
 
-    Anything else becomes its cleaned `str()`; nesting deeper than `depth` levels becomes text; integers outside
-    64 bits and non-finite floats become text, which both encodings can carry.
+    Anything else becomes its cleaned `str()`; nesting deeper than `depth` levels becomes text, and so does what comes
+    after `MAX_ITEMS` items (a list that holds itself twice has more than there are atoms); integers outside 64 bits
+    and non-finite floats become text, which both encodings can carry.
     """
+    return _plain(value, depth, [MAX_ITEMS])
+
+
+def _plain(value: Any, depth: int, left: list[int]) -> Any:
+    left[0] -= 1
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
@@ -62,11 +71,11 @@ def clean_json(value: Any, depth: int = MAX_DEPTH) -> Any:
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(value)
     foreign: Any = value
-    if depth > 0:
+    if depth > 0 and left[0] > 0:
         if isinstance(value, dict):
-            return {clean_text(_describe(key)): clean_json(item, depth - 1) for key, item in foreign.items()}
+            return {clean_text(_describe(key)): _plain(item, depth - 1, left) for key, item in foreign.items()}
         if isinstance(value, (list, tuple)):
-            return [clean_json(item, depth - 1) for item in foreign]
+            return [_plain(item, depth - 1, left) for item in foreign]
     return clean_text(_describe(value))
 
 

@@ -13,7 +13,7 @@ from any_fact import raw_json, raw_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from executus.events.clean import CUT_MARK, MAX_DEPTH, clean_json, clean_text
+from executus.events.clean import CUT_MARK, MAX_DEPTH, MAX_ITEMS, clean_json, clean_text
 
 EMOJI = "a😀\x00é𝄞\ud83d😀"
 
@@ -128,3 +128,14 @@ def test_subclasses_of_plain_values_become_plain() -> None:
     cleaned = clean_json([Id("a"), Id("\ud83d\ude00"), Name.FIRST, Count(3), True])
     assert cleaned == ["a", "😀", "first", 3, True]
     assert [type(one) for one in cleaned] == [str, str, str, int, bool]
+
+
+def test_a_list_that_holds_itself_twice_is_cleaned_in_bounded_work() -> None:
+    ring: list[object] = []
+    ring += [ring, ring]
+    msgspec.msgpack.encode(clean_json({"ring": ring}))
+
+
+def test_a_long_list_of_plain_values_is_kept_whole() -> None:
+    long = list(range(MAX_ITEMS + 10))
+    assert clean_json(long) == long
