@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import msgspec
+from msgspec import structs
+
 from .actors.address import Address
+from .actors.printing import print_of
 from .actors.run.actor import Asked
 from .actors.run.intake import WORDS, clean_input
 from .actors.run.messages import StartRun
 from .actors.supervisor import Admit
-from .errors import UnknownAgent
-from .events import AgentPrint, InputPart, Limits, RunInfo, RunStarted
+from .errors import FileRefused, UnknownAgent
+from .events import BudgetExceeded, Image, InputPart, InputStaged, Limits, RunInfo, RunStarted, Text
 from .events.clean import clean_json, clean_text
 from .handles import as_parts
-from .ports import MOST, Agent, Delta, Model, is_seconds
+from .ports import MOST, Agent, Delta, InputFile, Model, is_seconds
 
 AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
@@ -23,8 +29,16 @@ FOR_EVER_S = 1e9
 """Thirty years: a longer limit is none."""
 
 
+class Planned(msgspec.Struct):
+    """A run about to be started: the order, and the attachments that must be staged before."""
+
+    order: Admit
+    files: tuple[InputFile, ...]
+
+
 def planned(
     agents: Mapping[str, Agent],
+    tiers: Mapping[str, str | Model],
     run_id: str,
     now_us: int,
     *,
@@ -37,12 +51,16 @@ def planned(
     channel: str,
     guild: str,
     inputs: Mapping[str, Any] | None,
+    files: Sequence[InputFile],
     interactive: bool,
     dry_run: bool,
+    deliver: bool,
+    tier: str,
     max_steps: int | None,
     timeout_s: float | None,
+    limits: Mapping[str, Any] | None,
     on_delta: Callable[[Delta], None] | None,
-) -> Admit:
+) -> Planned:
     """The order to start a run, from what `Runtime.start` was given.
 
     Everything is checked: a wrong type would be stored, and could never be read again.
@@ -64,21 +82,17 @@ def planned(
         words[label] = clean_text(value, WORDS)
     if "\n" in words["caller"]:
         raise ValueError("start, caller: expected one line")
-    if timeout_s is AS_AGENT:
-        timeout_s = found.timeout_s
-    elif not is_seconds(timeout_s):
-        raise ValueError(f"start, timeout_s: expected seconds > 0 or None, got {timeout_s!r}")
-    if timeout_s is not None and timeout_s >= FOR_EVER_S:
-        timeout_s = None
-    for label, flag in (("interactive", interactive), ("dry_run", dry_run)):
+    for label, flag in (("interactive", interactive), ("dry_run", dry_run), ("deliver", deliver)):
         if not isinstance(flag, bool):
             raise TypeError(f"start, {label}: expected True or False, got {flag!r}")
     if inputs is not None and not isinstance(inputs, Mapping):
         raise TypeError(f"start, inputs: expected a mapping, got {inputs!r}")
     if on_delta is not None and not callable(on_delta):
         raise TypeError(f"start, on_delta: expected a function of a Delta, got {on_delta!r}")
-    steps = found.max_steps if max_steps is None else at_least_one("start, max_steps", max_steps)
-    parts = clean_input(as_parts("start, input", input))
+    found = in_tier(found, tier, tiers)
+    images, others = _sorted_files(files)
+    parts = (*clean_input(as_parts("start, input", input)), *images)
+    carved = changed_limits("start", found.limits(), {**_given(max_steps, timeout_s), **(limits or {})})
     info = RunInfo(
         run_id=run_id,
         name=words["name"] or found.name,
@@ -90,27 +104,135 @@ def planned(
         inputs=clean_json(dict(inputs or {})),
         request_id=words["request_id"],
         started_at_us=now_us,
-        max_iterations=steps,
+        max_iterations=carved.max_steps,
     )
     started = RunStarted(
         info=info,
-        agent=_print_of(found),
-        limits=Limits(max_steps=steps, timeout_s=timeout_s, max_attempts=found.max_attempts),
+        agent=print_of(found),
+        limits=carved,
         input=parts,
         interactive=interactive,
         dry_run=dry_run,
+        deliver=deliver,
     )
-    return Admit(Address(run_id, found, on_delta), started, Asked(StartRun(started=started)))
+    return Planned(Admit(Address(info, found, on_delta), started, Asked(StartRun(started=started))), others)
 
 
-def _print_of(agent: Agent) -> AgentPrint:
-    return AgentPrint(
-        name=clean_text(agent.name, WORDS),
-        model=clean_text(agent.model_name, WORDS),
-        instructions=clean_text(agent.instructions),
-        tools=tuple(tool.spec.name for tool in agent.tools),
-        fingerprint=agent.fingerprint,
+def _given(max_steps: int | None, timeout_s: float | None) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if max_steps is not None:
+        given["max_steps"] = max_steps
+    if timeout_s is not AS_AGENT:
+        given["timeout_s"] = timeout_s
+    return given
+
+
+def in_tier(agent: Agent, tier: str, tiers: Mapping[str, str | Model]) -> Agent:
+    """The agent with the model of `tier`; itself without one.
+
+    Raises:
+        TypeError, ValueError: no such tier.
+    """
+    if not isinstance(tier, str):
+        raise TypeError(f"start, tier: expected a string, got {tier!r}")
+    wanted = tier or (agent.tier if agent.model is None else "")
+    if not wanted:
+        return agent
+    if wanted not in tiers:
+        have = ", ".join(sorted(tiers)) or "none"
+        raise ValueError(f"agent {agent.name!r}: no tier {wanted!r}; Runtime(tiers=...) has: {have}")
+    return agent if wanted == agent.tier and agent.model is None else replace(agent, tier=wanted, model=None)
+
+
+def _sorted_files(files: Sequence[InputFile]) -> tuple[list[InputPart], tuple[InputFile, ...]]:
+    """Images for the model, and what is to be staged."""
+    images: list[InputPart] = []
+    others: list[InputFile] = []
+    if isinstance(files, (str, bytes)) or not isinstance(files, Sequence):
+        raise TypeError(f"start, files: expected a sequence of InputFile, got {files!r}")
+    for file in files:
+        if not isinstance(file, InputFile) or not isinstance(file.content, bytes):
+            raise TypeError(f"start, files: expected InputFile objects with bytes, got {type(file).__name__}")
+        if not isinstance(file.name, str) or not isinstance(file.media_type, str):
+            raise TypeError("start, files: expected an InputFile with name and media_type as strings")
+        if file.media_type.startswith("image/"):
+            images.append(Image(clean_text(file.media_type, WORDS), file.content))
+        else:
+            others.append(file)
+    return images, tuple(others)
+
+
+def changed_limits(call: str, limits: Limits, changes: Mapping[str, Any]) -> Limits:
+    """`limits` with `changes`, by the names of `Limits`.
+
+    Raises:
+        TypeError, ValueError: an unknown name, or a value that is no such limit.
+    """
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"{call}, limits: expected a mapping of limits, got {changes!r}")
+    if not changes:
+        return limits
+    checked = dict(changes)
+    for label, value in changes.items():
+        if label in WHOLE:
+            optional = label not in ("max_steps", "max_attempts")
+            lowest = 0 if label == "max_depth" else 1
+            if not (optional and value is None) and (type(value) is not int or not lowest <= value < MOST):
+                raise ValueError(f"{call}, {label}: expected a whole number ≥ {lowest}, got {value!r}")
+        elif label in SECONDS:
+            if not is_seconds(value):
+                raise ValueError(f"{call}, {label}: expected seconds > 0 or None, got {value!r}")
+            checked[label] = None if value is not None and value >= FOR_EVER_S else value
+        elif label == "max_cost_usd":
+            if value is not None and not (type(value) in (int, float) and 0 < value < MOST):
+                raise ValueError(f"{call}, {label}: expected dollars > 0 or None, got {value!r}")
+        elif label == "notice_at":
+            checked[label] = fractions(f"{call}, notice_at", value)
+        else:
+            known = ", ".join((*WHOLE, *SECONDS, "max_cost_usd", "notice_at"))
+            raise ValueError(f"{call}, limits: no limit {label!r}; there are: {known}")
+    return structs.replace(limits, **checked)
+
+
+WHOLE = ("max_steps", "max_attempts", "max_tool_calls", "max_tokens", "max_depth", "raise_steps_to")
+SECONDS = ("timeout_s", "soft_timeout_s", "extend_to_s")
+
+
+def fractions(what: str, value: Any) -> tuple[float, ...]:
+    """Fractions between 0 and 1.
+
+    Raises:
+        ValueError: something else.
+    """
+    if isinstance(value, Sequence) and all(type(one) in (int, float) and 0 < one < 1 for one in value):
+        return tuple(map(float, value))
+    raise ValueError(f"{what}: expected fractions between 0 and 1, got {value!r}")
+
+
+def staged(file: InputFile, file_id: Any) -> tuple[InputStaged, Text]:
+    """The fact that an attachment was stored, and what the model is told of it.
+
+    Raises:
+        FileRefused: the stager answered with no file id.
+    """
+    if not isinstance(file_id, str) or not file_id:
+        raise FileRefused(f"the file stager answered {file_id!r} for {file.name!r}; expected a file id")
+    fact = InputStaged(
+        file_id=clean_text(file_id, WORDS),
+        name=clean_text(file.name, WORDS),
+        media_type=clean_text(file.media_type, WORDS),
+        size=len(file.content),
+        sha256=hashlib.sha256(file.content).hexdigest(),
     )
+    told = f"Attached file: {fact.name} ({fact.media_type}, {fact.size} bytes), file id {fact.file_id}"
+    return fact, Text(told)
+
+
+def over_budget(order: Admit, refused: BudgetExceeded) -> Admit:
+    """The same run, to be recorded as refused. Its request id is not used up: asked again later, it may be let in."""
+    started = structs.replace(order.started, info=structs.replace(order.started.info, request_id=""))
+    address = Address(started.info, order.address.agent)
+    return Admit(address, started, Asked(StartRun(started=started, refused=refused)))
 
 
 def agents_by_name(agents: Sequence[Agent]) -> dict[str, Agent]:

@@ -196,6 +196,22 @@ class ExtraMissing(ExecutusError):
         self.what, self.extra, self.package = what, extra, package
 
 
+class BudgetSpent(ExecutusError):
+    """The caller's budget has nothing left: the run was not begun; its log says why and ends "budget_exceeded"."""
+
+    def __init__(self, caller: str, why: str, run_id: str = "") -> None:
+        super().__init__(f"caller {caller!r}: {why}; wait for the window to move on, or raise the allowance")
+        self.caller, self.why, self.run_id = caller, why, run_id
+
+
+class FileRefused(ExecutusError):
+    """A file cannot be stored or opened: its name, its size, or because this run has none of that id."""
+
+
+class DeliveryRefused(ExecutusError):
+    """Raised by a `Delivery`: this parcel will never be taken, however often it is tried."""
+
+
 class ImportRefused(ExecutusError):
     """A recorded conversation cannot be read; `place` names where (line, column, conversation, message)."""
 

@@ -4,38 +4,80 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec import structs
+
 from .actors.address import Address
+from .actors.budget_desk import BudgetDesk
+from .actors.desk import RunDesk
 from .actors.dispatcher import Dispatcher
-from .actors.run.actor import Asked, Surroundings, request_key_of
+from .actors.observers import Observers
+from .actors.run.actor import Asked, RunActor, Surroundings, request_key_of
+from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit, CloseDown, Recover, Supervisor
 from .adapters.system import SystemClock, SystemIds
-from .admission import AS_AGENT, FOR_EVER_S, agents_by_name, at_least_one, checked_models, planned
+from .admission import (
+    AS_AGENT,
+    FOR_EVER_S,
+    Planned,
+    agents_by_name,
+    at_least_one,
+    checked_models,
+    in_tier,
+    over_budget,
+    planned,
+    staged,
+)
 from .errors import (
+    BudgetSpent,
     ForkedProcess,
     JournalError,
     MessageRefused,
+    ModelRefused,
     Overloaded,
     RequestRepeated,
     RuntimeClosed,
     UnknownRun,
     WouldDeadlock,
 )
-from .events import InputPart, RunFinished, RunStarted
+from .events import InputPart, InputStaged, RunFinished, RunInfo, RunStarted
 from .handles import Result, Run, wait, wait_async
 from .journal import Router, Subscription, open_journal
-from .ports import Agent, Clock, Delta, Ids, Model, RunSummary
-from .projections import Checkpoint, ended
+from .ports import (
+    Agent,
+    Allowance,
+    ArtifactStore,
+    Budget,
+    Clock,
+    Critic,
+    Delivery,
+    Delta,
+    Desk,
+    FileStager,
+    Ids,
+    InputFile,
+    Model,
+    Palette,
+    Prices,
+    RunSummary,
+    Skill,
+    is_seconds,
+)
+from .projections import Checkpoint, PendingApproval, ended
+from .resuming import going_on
+from .wiring import RunReserver, checked_ports, everything, run_on, run_on_loop, spent_fact, why_spent
 
 log = logging.getLogger("executus.runtime")
 
@@ -65,6 +107,13 @@ class Runtime:
     "provider:model". resume: take up the unfinished runs of these agents at opening. max_live_runs: runs at once.
     tool_threads: threads for tools and models that block.
 
+    Every port is optional. skills: what agents may call as `skill__NAME`. palette: where delegates come from, instead
+    of `agents` and `skills`. tiers: models by tier. critic: who watches runs, or a function that chooses by `RunInfo`
+    (None: nobody). budget: what callers may spend, a `Budget` or allowances that hold for each caller. prices: what
+    model calls cost. delivery: where output goes. files: where attachments are kept; without it they are ignored.
+    artifacts: where what runs make is kept; by default beside the journal. sleep_after_s: a run that has waited so long
+    for a person gives up its actor until it is answered.
+
     Thread-safe, for sync and async hosts, several in a process. Use it as a context manager, or `close` it.
 
     Raises:
@@ -78,14 +127,39 @@ class Runtime:
         agents: Sequence[Agent] = (),
         *,
         models: Mapping[str, Model] | None = None,
+        tiers: Mapping[str, str | Model] | None = None,
+        skills: Sequence[Skill] = (),
+        palette: Palette | None = None,
+        critic: Critic | Callable[[RunInfo], Critic | None] | None = None,
+        budget: Budget | Sequence[Allowance] | None = None,
+        prices: Prices | None = None,
+        delivery: Delivery | None = None,
+        files: FileStager | None = None,
+        artifacts: ArtifactStore | None = None,
         resume: bool = True,
         max_live_runs: int = 20_000,
         tool_threads: int = 32,
+        sleep_after_s: float = 60.0,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
         self._agents = agents_by_name(agents)
         self._given_models = checked_models(models)
+        self._ports = checked_ports(
+            path,
+            agents,
+            skills,
+            palette=palette,
+            tiers=tiers,
+            critic=critic,
+            budget=budget,
+            prices=prices,
+            delivery=delivery,
+            files=files,
+            artifacts=artifacts,
+        )
+        if not is_seconds(sleep_after_s) or sleep_after_s is None:
+            raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
         self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
         threads = at_least_one("Runtime, tool_threads", tool_threads)
         self._clock: Clock = clock if clock is not None else SystemClock()
@@ -103,13 +177,42 @@ class Runtime:
         self.journal = open_journal(path)
         self._router = Router(self.journal)
         self._scheduler = Dispatcher(self._clock)
-        self._calls = CallRunner(self.journal, self._scheduler, self._ids, self._model, threads)
+        ports = self._ports
+        self._calls = CallRunner(
+            self.journal,
+            self._scheduler,
+            self._ids,
+            self._model,
+            threads,
+            wall_us=self._clock.wall_us,
+            palette=ports.palette,
+            tiers=ports.tiers,
+            prices=ports.prices,
+        )
+        self._budgets: BudgetDesk | None = None
+        if ports.budget is not None:
+            self._budgets = BudgetDesk(self._scheduler, self._clock, ports.budget, ports.prices)
+        self._observers = Observers()
+        self.journal.follow(self._observers)
         self._directory: dict[str, Address] = {}
         self._around = Surroundings(
-            self.journal, self._calls, self._scheduler, self._clock, self._ids, self._tell_supervisor
+            self.journal,
+            self._calls,
+            self._scheduler,
+            self._clock,
+            self._ids,
+            self._tell_supervisor,
+            budget=None if self._budgets is None else RunReserver(self._budgets, ports.prices),
+            critic_of=ports.critic_of,
+            observers=self._observers,
+            desk=self._desk,
+            sleep_after_s=sleep_after_s,
         )
         self._supervisor = Supervisor.spawn(self._around, self._directory)
         _open.add(self)
+        if self._budgets is not None:
+            self._budgets.rebuild(everything(self.journal))
+            self.journal.follow(self._budgets)
         if resume and path is not None:
             try:
                 self._recover()
@@ -131,36 +234,38 @@ class Runtime:
         channel: str = "",
         guild: str = "",
         inputs: Mapping[str, Any] | None = None,
+        files: Sequence[InputFile] = (),
         interactive: bool = False,
         dry_run: bool = False,
+        deliver: bool = True,
+        tier: str = "",
         max_steps: int | None = None,
         timeout_s: float | None = AS_AGENT,
+        limits: Mapping[str, Any] | None = None,
         on_delta: Callable[[Delta], None] | None = None,
         timeout: float | None = 60.0,
     ) -> Run:
         """Start a run; returns when its `RunStarted` is durable (P3).
 
         agent: the name of an agent of this runtime. input: text, or `Text` and `Image` parts. caller: who asks;
-        request ids are theirs: the same `request_id` twice is the same run. interactive: after a reply without tool
-        calls the run waits for `Run.send` or `Run.end`. dry_run: tools are not executed. max_steps, timeout_s: instead
-        of the agent's. on_delta: shown pieces of replies while they are made, on the runtime's loop; never stored.
-        timeout: seconds to wait for the journal.
+        request ids are theirs: the same `request_id` twice is the same run. files: attachments; images go to the model,
+        others to the file stager, without one they are ignored. interactive: after a reply without tool calls the run
+        waits for `Run.send` or `Run.end`. dry_run: tools are not executed. deliver: False keeps the output from the
+        runtime's delivery. tier: instead of the agent's model. max_steps, timeout_s, limits (by the names of
+        `events.Limits`): instead of the agent's. on_delta: shown pieces of replies while they are made, on the
+        runtime's loop; never stored. timeout: seconds to wait for the journal.
 
         Raises:
-            UnknownAgent, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.
+            UnknownAgent, BudgetSpent, FileRefused, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.
             TypeError, ValueError: a wrong argument, with what was expected.
         """
         self.may_block("start")
         options = dict(locals())
         del options["self"], options["timeout"]
-        try:
-            order = self._plan(options)
-            with self.asking(order.asked) as asked:
-                self._admit(order)
-                wait(asked.ack, timeout, NOT_ADMITTED)
-        except RequestRepeated as repeated:
-            return Run(self, repeated.run_id)
-        return Run(self, order.address.run_id)
+        plan = self._plan(options)
+        if plan.files:
+            plan.order = run_on(self._calls.loop, self._stage(plan), timeout)
+        return self._start(self._gated(plan.order), timeout)
 
     async def start_async(
         self,
@@ -174,28 +279,131 @@ class Runtime:
         channel: str = "",
         guild: str = "",
         inputs: Mapping[str, Any] | None = None,
+        files: Sequence[InputFile] = (),
         interactive: bool = False,
         dry_run: bool = False,
+        deliver: bool = True,
+        tier: str = "",
         max_steps: int | None = None,
         timeout_s: float | None = AS_AGENT,
+        limits: Mapping[str, Any] | None = None,
         on_delta: Callable[[Delta], None] | None = None,
         timeout: float | None = 60.0,
     ) -> Run:
         """`start` for event loops."""
         options = dict(locals())
         del options["self"], options["timeout"]
+        plan = self._plan(options)
+        if plan.files:
+            staging = run_on_loop(self._calls.loop, self._stage(plan))
+            plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
+        return await self._start_async(self._gated(plan.order), timeout)
+
+    def resume(
+        self,
+        run: Run | str,
+        input: str | Sequence[InputPart] = (),
+        *,
+        limits: Mapping[str, Any] | None = None,
+        timeout: float | None = 60.0,
+    ) -> Run:
+        """Go on after the end of a run, as a new run that carries the old one's conversation, finished phases, tallies
+        and notices; results are inherited, no tool is run again. limits, by the names of `events.Limits`: instead of
+        the old ones; those but time count what the old run spent. input: what a person says first; needed after "ok".
+
+        Raises:
+            UnknownRun, UnknownAgent: there is no such run or its agent is not in this runtime.
+            MessageRefused: it is not over, or ended "ok" and nothing more was said.
+            TypeError, ValueError, BudgetSpent, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError: as `start`.
+        """
+        self.may_block("resume")
+        return self._start(self._gated(self._resuming(run, input, limits)), timeout)
+
+    async def resume_async(
+        self,
+        run: Run | str,
+        input: str | Sequence[InputPart] = (),
+        *,
+        limits: Mapping[str, Any] | None = None,
+        timeout: float | None = 60.0,
+    ) -> Run:
+        """`resume` for event loops."""
+        order = await asyncio.to_thread(self._resuming, run, input, limits)
+        return await self._start_async(self._gated(order), timeout)
+
+    def _resuming(self, run: Run | str, input: str | Sequence[InputPart], limits: Mapping[str, Any] | None) -> Admit:
+        self._check_open()
+        source = run if isinstance(run, str) else run.id
+        events = self.journal.read(source)
+        return going_on(
+            source, events, self._agents, self._ports.tiers, self._ids.run_id(), self._clock.wall_us(), input, limits
+        )
+
+    def _plan(self, options: dict[str, Any]) -> Planned:
+        self._check_open()
+        options["deliver"] = options["deliver"] and self._ports.delivery is not None
+        tiers, run_id = self._ports.tiers, self._ids.run_id()
+        plan = planned(self._agents, tiers, run_id, self._clock.wall_us(), **options)
+        if self._ports.files is None:
+            plan.files = ()
+        return plan
+
+    async def _stage(self, plan: Planned) -> Admit:
+        """Hand the attachments to the host's stager, on the runtime's loop."""
+        stager, started = self._ports.files, plan.order.started
+        assert stager is not None
+        facts: list[InputStaged] = []
+        told: list[InputPart] = []
+        for file in plan.files:
+            stage = partial(
+                stager.stage, started.info.run_id, started.agent.name, file.name, file.media_type, file.content
+            )
+            file_id = await asyncio.to_thread(stage)
+            if inspect.isawaitable(file_id):
+                file_id = await file_id
+            fact, text = staged(file, file_id)
+            facts.append(fact)
+            told.append(text)
+        started = structs.replace(started, input=(*started.input, *told))
+        return Admit(plan.order.address, started, Asked(StartRun(started=started, staged=tuple(facts))))
+
+    def _gated(self, order: Admit) -> Admit:
+        """The same order, to be recorded as refused if the caller's budget has nothing left."""
+        if self._budgets is None:
+            return order
+        caller = order.started.info.caller_id
+        if not self._budgets.allowances(caller):
+            return order
+        started = structs.replace(order.started, budgeted=True)
+        start = order.asked.message
+        assert isinstance(start, StartRun)
+        order = Admit(order.address, started, Asked(structs.replace(start, started=started)))
+        refused = self._budgets.check(caller, self._clock.wall_us())
+        return order if refused is None else over_budget(order, spent_fact(refused))
+
+    def _start(self, order: Admit, timeout: float | None) -> Run:
         try:
-            order = self._plan(options)
+            with self.asking(order.asked) as asked:
+                self._admit(order)
+                wait(asked.ack, timeout, NOT_ADMITTED)
+        except RequestRepeated as repeated:
+            return Run(self, repeated.run_id)
+        return self._begun(order)
+
+    async def _start_async(self, order: Admit, timeout: float | None) -> Run:
+        try:
             with self.asking(order.asked) as asked:
                 self._admit(order)
                 await wait_async(asked.ack, timeout, NOT_ADMITTED)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
-        return Run(self, order.address.run_id)
+        return self._begun(order)
 
-    def _plan(self, options: dict[str, Any]) -> Admit:
-        self._check_open()
-        return planned(self._agents, self._ids.run_id(), self._clock.wall_us(), **options)
+    def _begun(self, order: Admit) -> Run:
+        start = order.asked.message
+        if isinstance(start, StartRun) and start.refused is not None:
+            raise BudgetSpent(order.started.info.caller_id, why_spent(start.refused), order.address.run_id)
+        return Run(self, order.address.run_id)
 
     def _admit(self, order: Admit) -> None:
         """Hand the order over, if there is room; a request that was made before needs none."""
@@ -221,12 +429,37 @@ class Runtime:
                 log.error("run %s is set aside: %s", row.run_id, error)
                 continue
             fact = first[0].fact if first else None
-            agent = self._agents.get(fact.agent.name) if isinstance(fact, RunStarted) else None
-            if agent is None:
-                log.info("run %s stays suspended: no agent of its name is given", row.run_id)
+            if not isinstance(fact, RunStarted):
                 continue
-            self._directory[row.run_id] = address = Address(row.run_id, agent)
-            self._tell_supervisor(Recover(address))
+            address = self._recoverable(fact)
+            if address is not None:
+                self._directory[row.run_id] = address
+                self._tell_supervisor(Recover(address))
+
+    def _recoverable(self, started: RunStarted) -> Address | None:
+        """Where an unfinished run is to live, or None if it is not for this host, or not yet, to take up."""
+        info = started.info
+        if info.parent_run_id:
+            parent = self.journal.run(info.parent_run_id)
+            if parent is not None and not parent.over:
+                return None  # its parent takes it up again
+            address = Address(info, Agent(info.name or "orphan", model="none:none"))  # it will never be asked anything
+            address.orphaned = "cancelled"
+            if parent is not None:
+                with suppress(JournalError):
+                    address.orphaned = self.journal.load(info.parent_run_id).state.status or "cancelled"
+            return address
+        agent = self._agents.get(started.agent.name)
+        if agent is None:
+            log.info("run %s stays suspended: no agent of its name is given", info.run_id)
+            return None
+        try:
+            return Address(
+                info, in_tier(agent, info.model_tier if info.model_tier != agent.tier else "", self._ports.tiers)
+            )
+        except ValueError as error:
+            log.error("run %s stays suspended: %s", info.run_id, error)
+            return None
 
     # -------------------------------------------------------------- looking
 
@@ -255,6 +488,24 @@ class Runtime:
     def live_runs(self) -> int:
         """Runs this runtime has at work, or waiting."""
         return len(self._directory)
+
+    def artifact(self, sha256: str) -> bytes:
+        """The bytes of an artifact of any run, by its address.
+
+        Raises:
+            FileRefused: there is none, or it is damaged.
+        """
+        self._check_open()
+        return self._ports.artifacts.get(sha256)
+
+    def waiting(self) -> list[tuple[Run, PendingApproval]]:
+        """Every call of a live run that waits for a person's approval. Reads each live run's log."""
+        self._check_open()
+        found: list[tuple[Run, PendingApproval]] = []
+        for run_id in list(self._directory):
+            with suppress(JournalError, UnknownRun):
+                found += [(Run(self, run_id), one) for one in self.journal.load(run_id).state.governed.approvals]
+        return found
 
     # -------------------------------------------------------------- closing
 
@@ -406,7 +657,20 @@ class Runtime:
     def _tell_supervisor(self, message: Any) -> None:
         self._supervisor.actor_ref.tell(message)
 
+    def _desk(self, actor: RunActor, call: str) -> Desk:
+        return RunDesk(actor, call, self._ports.files, self._ports.artifacts)
+
     def _model(self, name: str) -> Model:
+        tier = name.removeprefix("tier:")
+        if tier != name:
+            if tier not in self._ports.tiers:
+                raise ModelRefused(
+                    f"no tier {tier!r}; Runtime(tiers=...) has: {', '.join(self._ports.tiers) or 'none'}"
+                )
+            model = self._ports.tiers[tier]
+            if not isinstance(model, str):
+                return model
+            name = model
         given = self._given_models.get(name)
         if given is not None:
             return given

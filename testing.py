@@ -11,8 +11,9 @@ from typing import Any
 
 from msgspec import NODEFAULT, structs
 
-from .actors.run.decide import Refusal, decide
+from .actors.run.decide import decide
 from .actors.run.messages import RunMessage
+from .actors.run.refusal import Refusal
 from .adapters.models.scripted import ScriptedModel, attempts, call, say
 from .events import AgentPrint, Fact, Limits, Message, RunInfo, RunStarted, Text
 from .projections import RunState, Transcript, evolve, evolve_transcript, outstanding

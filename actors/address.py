@@ -6,6 +6,7 @@ import copy
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,7 +14,7 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from ..errors import Overloaded
-from ..events import RunFinished
+from ..events import RunFinished, RunInfo, Status
 from ..ports import Agent, Delta
 from .mailbox import MAILBOX_LIMIT, Mailbox
 from .pooled import Cancellable
@@ -26,25 +27,37 @@ class Address:
 
     running: what is being done for the run, by key; it outlives an actor that failed, so that its successor adopts a
     tool that is still running instead of calling its outcome unknown. finished: resolves with the durable
-    `RunFinished`, or with the error that keeps it from coming.
+    `RunFinished`, or with the error that keeps it from coming. info: as the run was started. critic: the actor that
+    watches it, if one does. ending: the run's end as soon as it is durable, for its children. orphaned: how its parent
+    ended while no host was there. wake: called when a message comes for a run that has given up its actor.
     """
 
     __slots__ = (
+        "_asleep",
         "_backlog",
         "_finished",
         "_lock",
         "_mailbox",
         "agent",
+        "critic",
         "end",
+        "ending",
+        "info",
         "losses",
         "on_delta",
+        "orphaned",
         "pause_s",
         "run_id",
         "running",
+        "wake",
     )
 
-    def __init__(self, run_id: str, agent: Agent, on_delta: Any = None) -> None:
-        self.run_id = run_id
+    def __init__(self, info: RunInfo, agent: Agent, on_delta: Any = None) -> None:
+        self.run_id = info.run_id
+        self.info = info
+        self.critic: Any = None
+        self.ending: RunFinished | None = None
+        self.orphaned: Status | None = None
         self.agent = agent
         self.on_delta: Any = on_delta
         self.running: dict[str, Cancellable] = {}
@@ -52,6 +65,8 @@ class Address:
         self.pause_s = 0.0
         """How long the run paused the last time the journal was unavailable; 0 since an append went well."""
         self.end: RunFinished | Exception | None = None
+        self.wake: Callable[[Address], None] | None = None
+        self._asleep = False
         self._lock = threading.Lock()
         self._mailbox: Mailbox | None = None
         self._backlog: deque[Any] | None = None
@@ -69,12 +84,19 @@ class Address:
                 mailbox = self._mailbox
                 if mailbox is None:
                     self._keep(message)
-                    return
+                    wake = self._roused()
+            if mailbox is None:
+                if wake is not None:
+                    wake(self)
+                return
         try:
             mailbox.put(Envelope(message))
         except ActorDeadError:  # it failed between those lines; its successor will want to know
             with self._lock:
                 self._keep(message)
+                wake = self._roused()
+            if wake is not None:
+                wake(self)
 
     def _keep(self, message: Any) -> None:
         refuse = getattr(message, "refuse", None)
@@ -95,6 +117,29 @@ class Address:
             backlog, self._backlog = self._backlog, None
         for message in backlog or ():
             mailbox.put(Envelope(message))
+
+    def sleep(self, left: list[Any]) -> None:
+        """The actor was given up while the run waits; the next message, or one of `left`, calls `wake`."""
+        with self._lock:
+            self._mailbox = None
+            self._asleep = True
+            if left and self.end is None:
+                self._backlog = deque([*left, *(self._backlog or ())])
+            wake = self._roused() if self._backlog else None
+        if wake is not None:
+            wake(self)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether the run has given up its actor while it waits for a person."""
+        return self._asleep
+
+    def _roused(self) -> Callable[[Address], None] | None:
+        """Whom to tell that there is a message for a run that sleeps; once for each sleep. The lock is held."""
+        if not self._asleep:
+            return None
+        self._asleep = False
+        return self.wake
 
     def detach(self, left: list[Any]) -> None:
         """The actor is gone; `left` are the messages it did not get to, kept before any later ones."""

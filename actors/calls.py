@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, get_args
+from typing import Protocol, TypeVar, get_args
 
 import msgspec
 
-from ..events import EffectClass, ToolCall
-from ..ports import Agent, ModelRequest, Tool, ToolContext
+from ..events import EffectClass, OnExpiry, ToolCall
+from ..ports import Agent, ArtifactStore, AsksFirst, Critic, Delivery, Journal, ModelRequest, Parcel, Tool, ToolContext
 from ..projections import Checkpoint, OpenCall
+from ..projections.trace import Trace
+from .delegating import ChildOrder
+from .parcel import Handed
 from .pooled import Cancellable
-from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
+from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ApprovalPlan, ToolPlan
+from .saying import said
+from .verdicts import Reviewed
+
+T = TypeVar("T")
 
 EFFECTS = frozenset(get_args(EffectClass))
+EXPIRIES: tuple[str, ...] = get_args(OnExpiry)
+MOST_S = 1e9
+"""Thirty years, which is for ever."""
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +52,35 @@ class Calls(Protocol):
         """Run the tool that `call` names."""
         ...
 
+    def child(
+        self, agent: Agent, name: str, arguments: str, caller_id: str, reply: Callable[[ChildOrder | str], None]
+    ) -> Cancellable:
+        """Resolve the palette entry of the tool `name`; answers with what to start, or why it cannot be."""
+        ...
+
     def load(self, run_id: str, versions: tuple[int, ...], reply: Callable[[Loaded], None]) -> None:
         """Read and fold a run's log; also report the stored hashes of `versions`."""
+        ...
+
+    def look_up(self, read: Callable[[Journal], T], reply: Callable[[T | Exception], None]) -> None:
+        """Read something in the journal; answers with what `read` returned or raised."""
+        ...
+
+    def review(
+        self, critic: Critic, by: str, trace: Trace, now: float, timeout_s: float, reply: Callable[[Reviewed], None]
+    ) -> Cancellable:
+        """Ask a critic, who is named `by`, for its verdict on a run; answered within `timeout_s` awake seconds."""
+        ...
+
+    def deliver(
+        self,
+        delivery: Delivery,
+        parcel: Parcel,
+        artifacts: ArtifactStore,
+        timeout_s: float,
+        reply: Callable[[Handed], None],
+    ) -> Cancellable:
+        """Hand a parcel to the host's delivery."""
         ...
 
 
@@ -55,8 +92,9 @@ def find_tool(agent: Agent, name: str) -> Tool | None:
     return None
 
 
-def plan_call(agent: Agent, asked: ToolCall) -> ToolPlan:
-    """What is known about a call before it is started: its effect class, or what to tell the model instead.
+def plan_call(agent: Agent, asked: ToolCall, now_us: int = 0) -> ToolPlan:
+    """What is known about a call before it is started: its effect class, what must be asked first, or what to tell the
+    model instead. now_us: wall clock.
 
     Never raises: a foreign tool may do anything here; the model is told, and the run goes on.
     """
@@ -67,19 +105,22 @@ def plan_call(agent: Agent, asked: ToolCall) -> ToolPlan:
             return ToolPlan(refusal=f"there is no tool named {asked.name!r}; the tools are: {have}")
         refusal = tool.check(asked.arguments)
         effect = tool.effect
+        approval = None if refusal is not None else _approval(tool, asked.arguments, now_us)
     except BaseException as error:
         return ToolPlan(refusal=f"the arguments of {asked.name} could not be checked: {said(error, name=True)}")
     if effect not in EFFECTS:
         refusal = f"the tool {asked.name} declares no known effect class"
         return ToolPlan(refusal=refusal)
-    return ToolPlan(effect, refusal if refusal is None or isinstance(refusal, str) else said(refusal))
+    return ToolPlan(effect, refusal if refusal is None or isinstance(refusal, str) else said(refusal), approval)
 
 
-def said(value: Any, *, name: bool = False) -> str:
-    """`value` as text, after the name of its class if `name`; never raises, whatever its `__str__` does."""
-    kind = type(value).__name__
-    try:
-        text = str(value)
-    except BaseException as error:
-        text = f"(its str() failed with {type(error).__name__})"
-    return f"{kind}: {text}" if name else text
+def _approval(tool: Tool, arguments: str, now_us: int) -> ApprovalPlan | None:
+    if not isinstance(tool, AsksFirst):
+        return None
+    terms = tool.approval(arguments)
+    if terms is None:
+        return None
+    if terms.default not in EXPIRIES:
+        raise ValueError(f"approval, default: expected {' or '.join(EXPIRIES)}, got {terms.default!r}")
+    expires = None if terms.expires_s is None or terms.expires_s >= MOST_S else now_us + round(terms.expires_s * 1e6)
+    return ApprovalPlan(expires, terms.default, said(terms.question))

@@ -6,20 +6,17 @@ import heapq
 import itertools
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 
 from ..ports import Clock
+from .awake import AwakeClock
 from .mailbox import Mailbox
 
 log = logging.getLogger("executus.actors")
 
 MESSAGES_A_SLICE = 32
 TICK_S = 0.5
-SLEPT_AFTER_S = 2.0
-"""A tick that comes this late means that the host did not run (suspended, stopped): time that is not counted."""
-
 
 BURST_S = 50e-6
 """A lent thread that wants another slice so soon after its last one is in a burst."""
@@ -60,17 +57,21 @@ class Dispatcher:
     """`Scheduler` on real threads, both daemons: one runs the actors' slices, the other watches the clock.
 
     One thread for all actors: decisions are short and pure, and a second would only fight for the interpreter.
+    woke: told, on the timers' thread, for how many seconds the host stood still, whenever it did.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, woke: Callable[[float], None] | None = None) -> None:
         self._monotonic = clock.monotonic
+        self._awake = AwakeClock(clock)
+        self.awake = self._awake.now
+        """Seconds of awake time from an arbitrary start."""
+        self._woke = woke
         self._ready: deque[Mailbox] = deque()
         self._wake = threading.Lock()  # held while there is nothing to wake up for
         self._wake.acquire()
         self._idle = False
         self._lent: dict[int, float] = {}
         self._stopping = False
-        self._slept = 0.0
         self._timers: list[tuple[float, int, Timer]] = []
         self._numbers = itertools.count()
         self._dropped = 0
@@ -135,10 +136,6 @@ class Dispatcher:
 
     # -------------------------------------------------------------- time
 
-    def awake(self) -> float:
-        """Seconds of awake time from an arbitrary start."""
-        return self._monotonic() - self._slept
-
     def call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Call `call` on the timer thread after `seconds` of awake time."""
         timer = Timer(self, call)
@@ -160,25 +157,31 @@ class Dispatcher:
                 self._dropped = 0
 
     def _watch(self) -> None:
-        before, tick = self._monotonic(), time.monotonic()
         while not self._stopping:
-            due: list[Timer] = []
             with self._timing:
-                now = self.awake()
-                wait = TICK_S if not self._timers else min(TICK_S, self._timers[0][0] - now)
+                wait = TICK_S if not self._timers else min(TICK_S, self._timers[0][0] - self.awake())
                 if wait > 0:
                     self._timing.wait(wait)
-            after, tock = self._monotonic(), time.monotonic()
-            if tock - tick > SLEPT_AFTER_S:  # late by the system's clock: one that is set by hand may jump
-                self._slept += after - before
-                log.warning("the host did not run for %.1f s; deadlines move by that much", after - before)
-            before, tick = after, tock
+            self._look_for_sleep()
+            due: list[Timer] = []
             with self._timing:
                 now = self.awake()
                 while self._timers and self._timers[0][0] <= now:
                     due.append(heapq.heappop(self._timers)[2])
             for timer in due:
                 timer.fire()
+
+    def _look_for_sleep(self) -> None:
+        self.awake()
+        slept = self._awake.slept()
+        if not slept:
+            return
+        log.warning("the host stood still for %.1f s; no deadline counts them", slept)
+        if self._woke is not None:
+            try:
+                self._woke(slept)
+            except Exception:
+                log.exception("telling that the host stood still failed")
 
     # -------------------------------------------------------------- end
 

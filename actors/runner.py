@@ -6,26 +6,53 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
-from typing import Any, cast, get_args
+from typing import Any, TypeVar, cast, get_args
+
+from msgspec import structs
 
 from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable
 from ..events import StopReason, Thinking, ToolCall
-from ..ports import Agent, Ids, Journal, Model, ModelRequest, Reply, Tool, ToolContext
+from ..ports import (
+    Agent,
+    ArtifactStore,
+    Critic,
+    Delivery,
+    Ids,
+    Journal,
+    Model,
+    ModelRequest,
+    Palette,
+    Parcel,
+    Prices,
+    Reply,
+    Tool,
+    ToolContext,
+)
 from ..projections import OpenCall
-from .calls import Loaded, find_tool, plan_call, said
+from ..projections.trace import Trace
+from .calls import Loaded, find_tool, plan_call
+from .delegating import ChildOrder, Delegation, delegations, order_of, plan_delegation
 from .limits import Call, TimeLimits
 from .loop import LoopThread, TaskOnLoop
+from .outputs import misfit
+from .parcel import Handed, hand_over, not_handed
 from .pooled import Cancellable, Scheduler
+from .reviews import Reviewer
 from .run.intake import clean_reply
-from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown
+from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
+from .saying import said
 from .threads import ThreadPool
+from .verdicts import Reviewed
 
 log = logging.getLogger("executus.calls")
 
+T = TypeVar("T")
+
 LOADING_THREADS = 2
+DELIVERY_THREADS = 32
 STOPS: tuple[str, ...] = get_args(StopReason)
 MOST_TOKENS = 1 << 53
 LONGEST_PAUSE_S = 86_400.0
@@ -33,11 +60,27 @@ LONGEST_PAUSE_S = 86_400.0
 
 
 class CallRunner:
-    """`actors.calls.Calls` for a runtime. resolve: finds the model that a name means; may be slow (it imports)."""
+    """`actors.calls.Calls` for a runtime. resolve: finds the model that a name, or "tier:NAME", means; may be slow (it
+    imports). palette, tiers: what delegates are resolved with. prices: what a reply costs whose provider does not say.
+    """
 
     def __init__(
-        self, journal: Journal, scheduler: Scheduler, ids: Ids, resolve: Callable[[str], Model], tool_threads: int
+        self,
+        journal: Journal,
+        scheduler: Scheduler,
+        ids: Ids,
+        resolve: Callable[[str], Model],
+        tool_threads: int,
+        *,
+        wall_us: Callable[[], int] = lambda: 0,
+        palette: Palette | None = None,
+        tiers: Mapping[str, str | Model] | None = None,
+        prices: Prices | None = None,
     ) -> None:
+        self._wall_us = wall_us
+        self._palette = palette
+        self._tiers = dict(tiers or {})
+        self._prices = prices
         self._journal = journal
         self._scheduler = scheduler
         self._ids = ids
@@ -48,6 +91,8 @@ class CallRunner:
         self._loop.call(scheduler.lend)
         self._threads = ThreadPool("tools", tool_threads)
         self._loading = ThreadPool("loading", LOADING_THREADS)
+        self._reviewer = Reviewer(self._limits, self._loop)
+        self._delivering = ThreadPool("delivery", DELIVERY_THREADS)  # a hung delivery costs no tool its thread
         self._closed = False
 
     # -------------------------------------------------------------- models
@@ -77,9 +122,14 @@ class CallRunner:
     async def _ask(self, agent: Agent, request: ModelRequest, call: Call) -> None:
         began = self._scheduler.awake()
         try:
-            model = agent.model
+            model = agent.model_key
             if isinstance(model, str):
                 model = self._models.get(model) or await self._found(model)
+            entries: dict[str, Delegation] = {}
+            if agent.agents or agent.skills:
+                entries = await delegations(agent, request.caller_id, self._palette, self._tiers)
+                specs = (*request.tools, *(entry.spec for entry in entries.values()))
+                request = structs.replace(request, tools=specs)
             if inspect.iscoroutinefunction(model.reply):
                 reply = await model.reply(request)
             else:
@@ -87,30 +137,69 @@ class CallRunner:
                 reply = await answer if inspect.isawaitable(answer) else answer
             if not isinstance(reply, Reply):
                 raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
-            reply = _checked(reply, model)
+            reply = self._priced(_checked(reply, model), model)
         except BaseException as error:  # also what would end the loop: SystemExit in a model is its failure
             if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
                 raise
             if not self._closed:
                 call.answer(self._failure(request, error))
         else:
-            plans = tuple(plan_call(agent, part) for part in reply.parts if type(part) is ToolCall)
+            plans = tuple(self._plan(agent, entries, part) for part in reply.parts if type(part) is ToolCall)
             call.answer(
                 AcceptReply(
                     step=request.step,
                     attempt=request.attempt,
                     reply=reply,
                     plans=plans,
+                    misfit=None if plans or agent.output is None else misfit(reply, agent.output),
                     took_ms=round((self._scheduler.awake() - began) * 1000),
                 )
             )
+
+    def _plan(self, agent: Agent, entries: Mapping[str, Delegation], asked: ToolCall) -> ToolPlan:
+        entry = entries.get(asked.name)
+        if entry is None:
+            return plan_call(agent, asked, self._wall_us())
+        return plan_delegation(entry, asked.arguments, self._ids.run_id)
+
+    def _priced(self, reply: Reply, model: Model) -> Reply:
+        """The reply with its cost, if a price is known and the provider did not say."""
+        if self._prices is None or reply.usage.cost_usd is not None:
+            return reply
+        try:
+            cost = self._prices.cost_usd(reply.model or model.name, reply.usage)
+            if cost is None and reply.model:
+                cost = self._prices.cost_usd(model.name, reply.usage)
+        except Exception:
+            log.warning("the price of a call of %s is not known", model.name, exc_info=True)
+            return reply
+        if cost is None or not 0 <= cost < inf:
+            return reply
+        return structs.replace(reply, usage=structs.replace(reply.usage, cost_usd=float(cost)))
+
+    def child(
+        self, agent: Agent, name: str, arguments: str, caller_id: str, reply: Callable[[ChildOrder | str], None]
+    ) -> Cancellable:
+        """Resolve the palette entry of the tool `name`; answers with what to start, or why it cannot be."""
+        call = Call(reply, self._limits)
+        if not self._closed:
+            self._begin(call, self._resolve_child(agent, name, arguments, caller_id, call))
+        return call
+
+    async def _resolve_child(self, agent: Agent, name: str, arguments: str, caller_id: str, call: Call) -> None:
+        try:
+            entry = (await delegations(agent, caller_id, self._palette, self._tiers)).get(name)
+            answer: ChildOrder | str = f"{name} no longer exists" if entry is None else order_of(entry, arguments)
+        except Exception as error:
+            answer = f"{name} could not be started: {said(error, name=True)}"
+        call.answer(answer)
 
     async def _found(self, name: str) -> Model:
         model = await self._in_thread(partial(self._resolve, name))
         self._models[name] = model
         return cast(Model, model)
 
-    async def _in_thread(self, call: Callable[[], Any]) -> Any:
+    async def _in_thread(self, call: Callable[[], Any], pool: ThreadPool | None = None) -> Any:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
 
@@ -124,7 +213,8 @@ class CallRunner:
             else:
                 future.set_exception(error)
 
-        job = self._threads.submit(call, lambda result, error: self._loop.call(partial(settle, result, error)))
+        threads = self._threads if pool is None else pool
+        job = threads.submit(call, lambda result, error: self._loop.call(partial(settle, result, error)))
         try:
             return await future
         except asyncio.CancelledError:
@@ -224,7 +314,62 @@ class CallRunner:
 
         self._loading.submit(read, told)
 
+    def look_up(self, read: Callable[[Journal], T], reply: Callable[[T | Exception], None]) -> None:
+        """Read something in the journal, on the same pool."""
+
+        def told(found: Any, error: BaseException | None) -> None:
+            if error is not None:
+                found = error if isinstance(error, Exception) else JournalUnavailable(repr(error))
+            reply(found)
+
+        self._loading.submit(partial(read, self._journal), told)
+
+    # -------------------------------------------------------------- reviews
+
+    def review(
+        self, critic: Critic, by: str, trace: Trace, now: float, timeout_s: float, reply: Callable[[Reviewed], None]
+    ) -> Cancellable:
+        """Ask a critic, on the loop or on threads that no tool uses."""
+        if self._closed:
+            return Call(reply, self._limits)
+        return self._reviewer.review(critic, by, trace, now, timeout_s, reply)
+
+    # -------------------------------------------------------------- deliveries
+
+    def deliver(
+        self,
+        delivery: Delivery,
+        parcel: Parcel,
+        artifacts: ArtifactStore,
+        timeout_s: float,
+        reply: Callable[[Handed], None],
+    ) -> Cancellable:
+        """Hand a parcel to the host's delivery; waiting in line for a thread counts, so that there is an answer."""
+        call = Call(reply, self._limits)
+        if not self._closed:
+            late = Handed(error=f"no answer within {timeout_s:g} s; it was given up")
+            self._limits.watch(call, timeout_s, lambda: late)
+            self._begin(call, self._deliver(delivery, parcel, artifacts, call))
+        return call
+
+    async def _deliver(self, delivery: Delivery, parcel: Parcel, artifacts: ArtifactStore, call: Call) -> None:
+        try:
+            in_thread = partial(self._in_thread, pool=self._delivering)
+            handed = await hand_over(delivery, parcel, artifacts, in_thread)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
+                raise
+            if self._closed:  # as likely as not because of the close: the next host delivers
+                return
+            handed = not_handed(error)
+        call.answer(handed)
+
     # -------------------------------------------------------------- end
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The runtime's event loop."""
+        return self._loop.loop
 
     def owns(self, thread: threading.Thread) -> bool:
         """Whether `thread` is the loop's: blocking it would stop every model and async tool."""
@@ -239,6 +384,8 @@ class CallRunner:
         self.stop_taking()
         self._threads.close()
         self._loading.close()
+        self._delivering.close()
+        self._reviewer.close()
         return self._loop.close(timeout)
 
 

@@ -23,9 +23,12 @@ from ..events import RunStarted
 from ..projections import ended
 from .address import Address
 from .calls import Loaded
+from .children import ChildCall, child_started
+from .critic import dismiss, give_critic
+from .delegating import ChildOrder
 from .pooled import PooledActor
-from .run.actor import Asked, RunActor, RunLost, RunOver, Surroundings, answered_key
-from .run.messages import ResumeRun, StartRun
+from .run.actor import Asked, RunActor, RunLost, RunOver, Surroundings, WantChild, answered_key
+from .run.messages import EndWithParent, NoteSleep, ResumeRun, StartRun
 
 log = logging.getLogger("executus.supervisor")
 
@@ -57,6 +60,20 @@ class Recover:
 
 
 @dataclass(frozen=True, slots=True)
+class WakeUp:
+    """There is a message for a run that gave up its actor while it waited."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class HostWoke:
+    """Report: the host stood still for so many seconds."""
+
+    slept_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class CloseDown:
     """Stop: call off what is under way; the runs stay as their logs have them."""
 
@@ -75,6 +92,14 @@ class _Read(msgspec.Struct, frozen=True):
     loaded: Loaded
     lost: RunLost | None
     pause_s: float
+    woken: bool = False
+
+
+class _Looked(msgspec.Struct, frozen=True):
+    """Whether the child that a parent wants was already started before."""
+
+    want: WantChild
+    loaded: Loaded
 
 
 class Supervisor(PooledActor):
@@ -88,18 +113,42 @@ class Supervisor(PooledActor):
         self.directory = directory
         self.closing = False
 
-    def on_receive(self, message: Admit | Recover | RunOver | RunLost | _Reread | _Read | CloseDown) -> None:
+    def on_receive(
+        self,
+        message: Admit
+        | Recover
+        | WakeUp
+        | WantChild
+        | RunOver
+        | RunLost
+        | HostWoke
+        | _Reread
+        | _Read
+        | _Looked
+        | CloseDown,
+    ) -> None:
         """Handle one order or report."""
         match message:
             case Admit():
                 self.admit(message)
             case RunOver():
+                dismiss(message.address)
                 self.directory.pop(message.address.run_id, None)
             case RunLost():
                 self.lost(message)
             case Recover():
                 self.directory[message.address.run_id] = message.address
                 self.read(message.address, None, 0.0)
+            case HostWoke():
+                for address in list(self.directory.values()):
+                    if not address.asleep:
+                        address.tell(NoteSleep(slept_s=round(message.slept_s, 3)))
+            case WakeUp():
+                self.read(message.address, None, 0.0, woken=True)
+            case WantChild():
+                self.want_child(message)
+            case _Looked():
+                self.found_child(message)
             case _Reread():
                 self.read(message.lost.address, message.lost, message.pause_s)
             case _Read():
@@ -128,11 +177,66 @@ class Supervisor(PooledActor):
             return
         self.directory[order.address.run_id] = order.address
         order.address.tell(order.asked)
-        self.hire(order.address, None)
+        self.employ(order.address, None)
+
+    def want_child(self, want: WantChild) -> None:
+        """A parent's call is a run of its own: find it, or start it."""
+        call = want.call
+        if self.closing or call.over:
+            return
+        address = self.directory.get(call.child.run_id)
+        if address is not None:
+            call.follow(address)
+            return
+        # It may have been started by a host before this one, or before the parent's actor was rebuilt.
+        self.around.calls.load(call.child.run_id, (), lambda loaded: _tell(self, _Looked(want, loaded)))
+
+    def found_child(self, looked: _Looked) -> None:
+        """The log says whether the child was started before."""
+        call, order, loaded = looked.want.call, looked.want.order, looked.loaded
+        if self.closing or call.over:
+            return
+        if call.child.run_id in self.directory:
+            call.follow(self.directory[call.child.run_id])
+            return
+        end = None if loaded.checkpoint is None else ended(loaded.checkpoint.state)
+        if end is not None:
+            call.finish(end)
+        elif isinstance(loaded.error, (JournalUnavailable, JournalConflict, Overloaded)):
+            self.scheduler.call_later(LAST_PAUSE_S / 10, partial(_tell, self, looked.want))
+        elif loaded.error is not None and not isinstance(loaded.error, UnknownRun):
+            call.fail(str(loaded.error))
+        elif not isinstance(order, ChildOrder):
+            call.fail(order)
+        else:
+            self.start_child(call, order, loaded)
+
+    def start_child(self, call: ChildCall, order: ChildOrder, loaded: Loaded) -> None:
+        """Start the child, or take it up from its log."""
+        started = child_started(call, order, self.around.clock.wall_us())
+        address = Address(started.info, order.agent)
+        self.directory[address.run_id] = address
+        if loaded.checkpoint is None:
+            call.progress("started", "🚀")
+            address.tell(Asked(StartRun(started=started)))
+            self.employ(address, None)
+        else:
+            self.rebuild(_Read(address, loaded, None, 0.0))
+        call.follow(address)
+
+    def employ(self, address: Address, loaded: Loaded | None) -> None:
+        """Give the run an actor; from now on a message wakes it if it sleeps."""
+        address.wake = self.wake
+        self.hire(address, loaded)
 
     def hire(self, address: Address, loaded: Loaded | None) -> None:
         """Start an actor at `address`; a method so that a simulation can start another kind."""
+        give_critic(self.around, address, taken_up=loaded is not None)
         RunActor.spawn(self.around, address, None if loaded is None else loaded.checkpoint)
+
+    def wake(self, address: Address) -> None:
+        """A message came for a run that sleeps; called on any thread."""
+        _tell(self, WakeUp(address))
 
     # -------------------------------------------------------------- lost runs
 
@@ -166,14 +270,23 @@ class Supervisor(PooledActor):
         again = _Reread(report, min(seconds * 2, LAST_PAUSE_S))
         self.scheduler.call_later(seconds, partial(_tell, self, again))
 
-    def read(self, address: Address, lost: RunLost | None, pause_s: float) -> None:
+    def read(
+        self,
+        address: Address,
+        lost: RunLost | None,
+        pause_s: float,
+        *,
+        woken: bool = False,
+    ) -> None:
         """Have the log read; the answer is a message."""
         if self.closing:
             self.let_go(address, lost, RuntimeClosed("the runtime is closing"))
             return
         versions = tuple(append.version for append in lost.appends) if lost is not None else ()
         self.around.calls.load(
-            address.run_id, versions, lambda loaded: _tell(self, _Read(address, loaded, lost, pause_s))
+            address.run_id,
+            versions,
+            lambda loaded: _tell(self, _Read(address, loaded, lost, pause_s, woken)),
         )
 
     def rebuild(self, read: _Read) -> None:
@@ -193,29 +306,36 @@ class Supervisor(PooledActor):
         again = self.not_stored(lost, loaded)
         end = None if loaded.checkpoint is None else ended(loaded.checkpoint.state)
         if end is not None:
+            address.ending = end
             for running in address.running.values():
                 running.cancel()
             address.running.clear()
             for message in again:
                 if isinstance(message, Asked):
                     message.refuse(end)
+            dismiss(address)
             address.finish(end)
             self.directory.pop(address.run_id, None)
             return
         if loaded.checkpoint is not None and loaded.checkpoint.state.read_only:
             self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
             return
-        if loaded.checkpoint is not None:
+        if loaded.checkpoint is not None and address.orphaned is not None:
+            why = f"its parent ended with status {address.orphaned}, before this host took over"
+            address.prepend([EndWithParent(status=address.orphaned, reason=why), *again])
+            self.employ(address, loaded)
+        elif loaded.checkpoint is not None:
             resume = ResumeRun(
                 epoch=self.around.journal.epoch,
                 reason="a new host took over" if lost is None else f"its actor was rebuilt: {lost.error}"[:200],
                 in_flight=frozenset(address.running),
+                woken=read.woken,
             )
             address.prepend([resume, *again])
-            self.hire(address, loaded)
+            self.employ(address, loaded)
         elif any(isinstance(_plain(message), StartRun) for message in again):
             address.prepend(again)
-            self.hire(address, None)
+            self.employ(address, None)
         else:
             self.set_aside(address, lost, "it was never stored, and what started it is lost")
 
@@ -244,6 +364,7 @@ class Supervisor(PooledActor):
 
     def let_go(self, address: Address, lost: RunLost | None, error: BaseException) -> None:
         """Call off what is under way for a run and tell everybody who waits."""
+        dismiss(address)
         for running in list(address.running.values()):
             running.cancel()
         address.running.clear()

@@ -11,9 +11,10 @@ from ..adapters.chat import to_chat
 from ..events import Event
 from ..projections import fold
 from ..projections.overview import Overview, overview
+from .line import Line
 from .opening import find_run, hosted, reading, status_of
 from .shapes import event_shape, print_json, run_shape
-from .telling import Line, tell
+from .telling import tell
 from .words import coloured, cut, harmless, many, moment, one_line, screen_width, span
 
 LABEL_WIDTH = 9

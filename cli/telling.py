@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypeAlias, assert_never
+from typing import assert_never
 
 import msgspec
 
 from ..events import (
+    ApprovalAwaited,
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRequested,
+    ArtifactStored,
+    BudgetExceeded,
+    BudgetNoticed,
     CallerSteered,
     CancelRequested,
+    CeilingRaised,
+    ChildFinished,
+    ChildStarted,
+    CriticKilled,
+    CriticLost,
+    CriticObserved,
+    CriticReviewed,
+    CriticSteered,
+    DeadlineExtended,
+    Delivered,
+    DeliveryAttempted,
+    DeliveryFailed,
     ErrorLogged,
     Fact,
+    HostSlept,
     Image,
     InputAwaited,
     InputPart,
     InputReceived,
+    InputStaged,
     NoteLogged,
     Opaque,
+    OutputRefused,
+    PhaseFinished,
+    PhaseStarted,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
+    SoftTimeoutReached,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -30,17 +57,9 @@ from ..events import (
     ToolRefused,
     ToolStarted,
 )
+from .line import Line
+from .telling_governed import approval_line, family_line, file_line, supervision_line
 from .words import span
-
-Kind: TypeAlias = Literal["said", "call", "result", "wrong", "host", "end"]
-
-
-class Line(NamedTuple):
-    """label: who or what. text: perhaps of several lines, not yet made harmless. kind: how it is shown."""
-
-    label: str
-    text: str
-    kind: Kind
 
 
 def tell(fact: Fact) -> list[Line]:
@@ -63,7 +82,7 @@ def tell(fact: Fact) -> list[Line]:
         case StepFailed():
             again = "no answer, tried again" if fact.retry_at_ms is not None else "no answer"
             return [Line(f"step {fact.step}", f"{again}: {fact.error}", "wrong")]
-        case StepStarted() | ToolStarted() | InputAwaited():
+        case StepStarted() | ToolStarted() | InputAwaited() | ApprovalAwaited() | DeliveryAttempted():
             return []
         case InputReceived():
             return [Line(fact.by or fact.role, _text(fact.input), "said")]
@@ -79,6 +98,26 @@ def tell(fact: Fact) -> list[Line]:
             return [Line("error", fact.message, "wrong")]
         case RunFinished():
             return [Line("end", f"{fact.status}, by {fact.by}{_because(fact.reason)}", "end")]
+        case ApprovalRequested() | ApprovalGranted() | ApprovalDenied() | ApprovalExpired():
+            return [approval_line(fact)]
+        case ChildStarted() | ChildFinished() | PhaseStarted() | PhaseFinished() | OutputRefused() | RunForked():
+            return [family_line(fact)]
+        case InputStaged() | ArtifactStored() | Delivered() | DeliveryFailed():
+            return [file_line(fact)]
+        case (
+            SoftTimeoutReached()
+            | CriticObserved()
+            | CriticSteered()
+            | DeadlineExtended()
+            | CeilingRaised()
+            | CriticKilled()
+            | CriticReviewed()
+            | CriticLost()
+            | HostSlept()
+            | BudgetNoticed()
+            | BudgetExceeded()
+        ):
+            return [supervision_line(fact)]
         case Opaque():
             return [Line(fact.tag, "a fact of a newer executus; upgrade to read it", "host")]
         case _:

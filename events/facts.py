@@ -1,5 +1,7 @@
 """What can happen to a run, one frozen struct a fact. A fact is a sentence in the past, subject first.
 
+Here: life, steps, tools, host, and the union of all; the others live by area beside this file.
+
 A new field comes with a default; a new meaning is a new fact. Tags live in `events.registry`.
 `call` names a tool call within its run, as "STEP.INDEX" ("3.0" is the first call of step 3); `*_ms` on a run's
 own clock are awake milliseconds since the run started, so that sleep and clock steps do not count (P13).
@@ -9,14 +11,34 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, final
 
-import msgspec
-
-from .values import AgentPrint, EffectClass, InputPart, Limits, ReplyPart, RunInfo, RunStats, Status, StopReason, Usage
-
-
-class FactStruct(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Settings shared by every fact: frozen, keyword only, map encoding, defaults left out."""
-
+from .family import ChildFinished, ChildStarted, OutputRefused, PhaseFinished, PhaseStarted, RunForked
+from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
+from .people import (
+    ApprovalAwaited,
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRequested,
+    CallerSteered,
+    CancelRequested,
+    InputAwaited,
+    InputReceived,
+)
+from .shape import FactStruct
+from .supervision import (
+    BudgetExceeded,
+    BudgetNoticed,
+    CeilingRaised,
+    CriticKilled,
+    CriticLost,
+    CriticObserved,
+    CriticReviewed,
+    CriticSteered,
+    DeadlineExtended,
+    HostSlept,
+    SoftTimeoutReached,
+)
+from .values import AgentPrint, EffectClass, InputPart, Limits, ReplyPart, RunInfo, RunStats, Status, StopReason, Totals, Usage
 
 # ------------------------------------------------------------------ life
 
@@ -31,6 +53,10 @@ class RunStarted(FactStruct, frozen=True):
     input: tuple[InputPart, ...]
     interactive: bool = False
     dry_run: bool = False
+    budgeted: bool = False
+    """Each model call is reserved with the caller's budget first."""
+    deliver: bool = False
+    """The output is handed to the host's delivery after the end."""
     imported_from: str = ""
     """Names the source when the run was made elsewhere and only its record was taken in."""
 
@@ -50,6 +76,8 @@ class RunFinished(FactStruct, frozen=True):
     stats: RunStats
     by: str
     reason: str = ""
+    family: Totals = Totals()
+    """What its children have spent, which `stats` leaves out."""
 
     @property
     def status(self) -> Status:
@@ -67,6 +95,9 @@ class StepStarted(FactStruct, frozen=True):
     step: int
     attempt: int = 1
     model: str = ""
+    reserved_tokens: int = 0
+    """What the caller's budget holds back for this call until its outcome is known."""
+    reserved_usd: float = 0.0
 
 
 @final
@@ -135,45 +166,6 @@ class ToolOutcomeUnknown(FactStruct, frozen=True):
     reason: str
 
 
-# ------------------------------------------------------------------ people
-
-
-@final
-class CallerSteered(FactStruct, frozen=True):
-    """Somebody gave advice; the model reads it at the next step."""
-
-    text: str
-    by: str = ""
-
-
-@final
-class InputAwaited(FactStruct, frozen=True):
-    """An interactive run has said its say and waits for a person, from `since_ms` of its own clock."""
-
-    since_ms: int
-
-
-@final
-class InputReceived(FactStruct, frozen=True):
-    """A person's next message in an interactive run. `waited_ms`: how long the run had waited for it.
-
-    `role` is "system" only in a run made elsewhere, whose recording has system messages after the first.
-    """
-
-    input: tuple[InputPart, ...]
-    by: str = ""
-    waited_ms: int = 0
-    role: Literal["user", "system"] = "user"
-
-
-@final
-class CancelRequested(FactStruct, frozen=True):
-    """The caller wants the run to stop."""
-
-    by: str = ""
-    reason: str = ""
-
-
 # ------------------------------------------------------------------ host
 
 
@@ -216,6 +208,33 @@ Fact: TypeAlias = (
     | InputAwaited
     | InputReceived
     | CancelRequested
+    | ApprovalRequested
+    | ApprovalAwaited
+    | ApprovalGranted
+    | ApprovalDenied
+    | ApprovalExpired
+    | SoftTimeoutReached
+    | CriticObserved
+    | CriticSteered
+    | DeadlineExtended
+    | CeilingRaised
+    | CriticKilled
+    | CriticReviewed
+    | CriticLost
+    | HostSlept
+    | BudgetNoticed
+    | BudgetExceeded
+    | ChildStarted
+    | ChildFinished
+    | PhaseStarted
+    | PhaseFinished
+    | OutputRefused
+    | RunForked
+    | InputStaged
+    | ArtifactStored
+    | DeliveryAttempted
+    | Delivered
+    | DeliveryFailed
     | NoteLogged
     | ErrorLogged
     | Opaque

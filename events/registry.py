@@ -9,13 +9,8 @@ from __future__ import annotations
 from typing import Final
 
 from .facts import (
-    CallerSteered,
-    CancelRequested,
     ErrorLogged,
     Fact,
-    FactStruct,
-    InputAwaited,
-    InputReceived,
     NoteLogged,
     Opaque,
     RunFinished,
@@ -28,6 +23,33 @@ from .facts import (
     ToolOutcomeUnknown,
     ToolRefused,
     ToolStarted,
+)
+from .family import ChildFinished, ChildStarted, OutputRefused, PhaseFinished, PhaseStarted, RunForked
+from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
+from .people import (
+    ApprovalAwaited,
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRequested,
+    CallerSteered,
+    CancelRequested,
+    InputAwaited,
+    InputReceived,
+)
+from .shape import FactStruct
+from .supervision import (
+    BudgetExceeded,
+    BudgetNoticed,
+    CeilingRaised,
+    CriticKilled,
+    CriticLost,
+    CriticObserved,
+    CriticReviewed,
+    CriticSteered,
+    DeadlineExtended,
+    HostSlept,
+    SoftTimeoutReached,
 )
 
 FACTS: Final[dict[str, tuple[type[FactStruct], int]]] = {
@@ -45,6 +67,33 @@ FACTS: Final[dict[str, tuple[type[FactStruct], int]]] = {
     "input-awaited": (InputAwaited, 1),
     "input-received": (InputReceived, 1),
     "cancel-requested": (CancelRequested, 1),
+    "approval-requested": (ApprovalRequested, 1),
+    "approval-awaited": (ApprovalAwaited, 1),
+    "approval-granted": (ApprovalGranted, 1),
+    "approval-denied": (ApprovalDenied, 1),
+    "approval-expired": (ApprovalExpired, 1),
+    "soft-timeout-reached": (SoftTimeoutReached, 1),
+    "critic-observed": (CriticObserved, 1),
+    "critic-steered": (CriticSteered, 1),
+    "deadline-extended": (DeadlineExtended, 1),
+    "ceiling-raised": (CeilingRaised, 1),
+    "critic-killed": (CriticKilled, 1),
+    "critic-reviewed": (CriticReviewed, 1),
+    "critic-lost": (CriticLost, 1),
+    "host-slept": (HostSlept, 1),
+    "budget-noticed": (BudgetNoticed, 1),
+    "budget-exceeded": (BudgetExceeded, 1),
+    "child-started": (ChildStarted, 1),
+    "child-finished": (ChildFinished, 1),
+    "phase-started": (PhaseStarted, 1),
+    "phase-finished": (PhaseFinished, 1),
+    "output-refused": (OutputRefused, 1),
+    "run-forked": (RunForked, 1),
+    "input-staged": (InputStaged, 1),
+    "artifact-stored": (ArtifactStored, 1),
+    "delivery-attempted": (DeliveryAttempted, 1),
+    "delivered": (Delivered, 1),
+    "delivery-failed": (DeliveryFailed, 1),
     "note-logged": (NoteLogged, 1),
     "error-logged": (ErrorLogged, 1),
 }
@@ -53,7 +102,7 @@ FACTS: Final[dict[str, tuple[type[FactStruct], int]]] = {
 TAGS: Final[dict[type[FactStruct], str]] = {struct: tag for tag, (struct, _) in FACTS.items()}
 
 TERMINAL_TAGS: Final = frozenset({"run-finished"})
-AFTER_THE_END: Final = frozenset({"note-logged", "error-logged"})
+AFTER_THE_END: Final = frozenset({"note-logged", "error-logged", "delivery-attempted", "delivered", "delivery-failed"})
 """Tags that may follow a terminal fact: they are not about the run's work (P2)."""
 
 

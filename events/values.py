@@ -113,9 +113,79 @@ class RunInfo(Value, frozen=True, kw_only=True):
     model_tier: str = ""
     inputs: dict[str, Any] = {}
     request_id: str = ""
+    root_run_id: str = ""
+    """The run at the top of the family, empty for that run itself; its caller pays for all."""
+    depth: int = 0
+    """How many ancestors the run has."""
     started_at_us: int = 0
     """Wall clock, microseconds since 1970 UTC."""
     max_iterations: int = 0
+
+
+class Totals(Value, frozen=True, kw_only=True):
+    """What was spent, as limits count it. tokens: input and output together."""
+
+    steps: int = 0
+    tool_calls: int = 0
+    tokens: int = 0
+    cost_usd: float = 0.0
+
+    def plus(self, other: Totals) -> Totals:
+        """The sum of both."""
+        return Totals(
+            steps=self.steps + other.steps,
+            tool_calls=self.tool_calls + other.tool_calls,
+            tokens=self.tokens + other.tokens,
+            cost_usd=self.cost_usd + other.cost_usd,
+        )
+
+    def minus(self, other: Totals) -> Totals:
+        """What was spent since `other`."""
+        return Totals(
+            steps=self.steps - other.steps,
+            tool_calls=self.tool_calls - other.tool_calls,
+            tokens=self.tokens - other.tokens,
+            cost_usd=self.cost_usd - other.cost_usd,
+        )
+
+
+class Limits(Value, frozen=True, kw_only=True):
+    """Where a run ends by itself; None is no limit. Counts of a run include its children, except steps.
+
+    timeout_s: awake seconds, without the time spent waiting for a person. max_tokens: input and output together.
+    """
+
+    max_steps: int = 50
+    timeout_s: float | None = 3600.0
+    max_attempts: int = 4
+    """Model calls for one step before its error is final."""
+    soft_timeout_s: float | None = None
+    """After so many seconds of work the critic looks at the run."""
+    max_tool_calls: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
+    max_depth: int = 3
+    """Levels of children below this run."""
+    raise_steps_to: int | None = None
+    """How far the critic may raise `max_steps`; None: to twice what the run started with."""
+    extend_to_s: float | None = None
+    """How far the critic may extend `timeout_s`; None: to twice what the run started with."""
+    notice_at: tuple[float, ...] = (0.8, 0.95)
+    """Fractions of a limit at which the model is told."""
+
+
+class PhasePrint(Value, frozen=True, kw_only=True):
+    """What a phase of an agent was when the run started. limits: its own, within the run's; None is the run's."""
+
+    name: str
+    instructions: str = ""
+    model: str = ""
+    tools: tuple[str, ...] = ()
+    max_steps: int | None = None
+    timeout_s: float | None = None
+    max_tool_calls: int | None = None
+    max_tokens: int | None = None
+    max_cost_usd: float | None = None
 
 
 class AgentPrint(Value, frozen=True, kw_only=True):
@@ -126,15 +196,8 @@ class AgentPrint(Value, frozen=True, kw_only=True):
     instructions: str = ""
     tools: tuple[str, ...] = ()
     fingerprint: str = ""
-
-
-class Limits(Value, frozen=True, kw_only=True):
-    """Where a run ends by itself. `timeout_s` counts awake seconds, without the time spent waiting for a person."""
-
-    max_steps: int = 50
-    timeout_s: float | None = 3600.0
-    max_attempts: int = 4
-    """Model calls for one step before its error is final."""
+    phases: tuple[PhasePrint, ...] = ()
+    kind: Literal["agent", "skill"] = "agent"
 
 
 class RunStats(Value, frozen=True, kw_only=True):

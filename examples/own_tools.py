@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from executus import Agent, Runtime, ScriptedModel, ToolContext, tool
 from executus.adapters.models.scripted import call
+from executus.ports import ApprovalTerms
 
 ORDERS: dict[str, str] = {}
 
@@ -34,13 +35,26 @@ def grind(rounds: int) -> str:
     return digest.hex()
 
 
+def large(customer: str, cents: int) -> ApprovalTerms | None:
+    """Up to 10 € a refund may just start; above, somebody has a day to say yes."""
+    if cents <= 1000:
+        return None
+    return ApprovalTerms(expires_s=86_400, question=f"Refund {cents / 100:.2f} € to {customer}?")
+
+
+@tool(effect="idempotent", approval=large)
+def refund(customer: str, cents: int) -> str:
+    """Give a customer money back."""
+    return f"{customer} got {cents} cents back"
+
+
 if __name__ == "__main__":
     script = [
         [call("count_words", text="one two three"), call("order", item="tea", amount="2"), call("grind", rounds=1000)],
-        [call("count_words", words="wrong")],
+        [call("count_words", words="wrong"), call("refund", customer="Ada", cents=500)],
         "done",
     ]
-    clerk = Agent("clerk", model=ScriptedModel(script), tools=[count_words, order, grind])
+    clerk = Agent("clerk", model=ScriptedModel(script), tools=[count_words, order, grind, refund])
     with Runtime(agents=[clerk]) as rt:
         run = rt.start("clerk", "Get me some tea.")
         result = run.result(timeout=60)

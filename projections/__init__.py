@@ -3,27 +3,74 @@
 if __name__ != "executus.projections":  # loaded a second time under a wrong name: two copies of every class
     raise ImportError(f"import executus.projections, not {__name__}")
 
+from .bounds import (
+    Bound,
+    bounds,
+    deadline_ms,
+    exceeded,
+    notices,
+    reached,
+    self_status,
+    soft_timeout_ms,
+    worked_ms,
+)
 from .fold import Checkpoint, advance, fold
 from .grown import Grown
-from .run import CallModel, CallTool, OpenCall, Owed, RunState, Wake, deadline_ms, ended, evolve, outstanding, stats
+from .owed import CallModel, CallTool, Expire, Owed, Reserve, RunChild, Wake, outstanding
+from .run import (
+    Doing,
+    Governed,
+    OpenCall,
+    OpenChild,
+    PendingApproval,
+    RunState,
+    ended,
+    evolve,
+    notice_key,
+    own,
+    spent,
+    stats,
+)
+from .trace import Trace, evolve_trace, trace_of
 from .transcript import Transcript, evolve_transcript
 
 __all__ = [
+    "Bound",
     "CallModel",
     "CallTool",
     "Checkpoint",
+    "Doing",
+    "Expire",
+    "Governed",
     "Grown",
     "OpenCall",
+    "OpenChild",
     "Owed",
+    "PendingApproval",
+    "Reserve",
+    "RunChild",
     "RunState",
+    "Trace",
     "Transcript",
     "Wake",
     "advance",
+    "bounds",
     "deadline_ms",
     "ended",
     "evolve",
+    "evolve_trace",
     "evolve_transcript",
+    "exceeded",
     "fold",
+    "notice_key",
+    "notices",
     "outstanding",
+    "own",
+    "reached",
+    "self_status",
+    "soft_timeout_ms",
+    "spent",
     "stats",
+    "trace_of",
+    "worked_ms",
 ]

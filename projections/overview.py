@@ -47,14 +47,14 @@ class Overview(msgspec.Struct, frozen=True):
         """The end status, or "waiting" for a person, "running" for anything else that is not over."""
         if self.state.status is not None:
             return self.state.status
-        if self.state.phase in ("new", "waiting"):
-            return self.state.phase
+        if self.state.doing in ("new", "waiting"):
+            return self.state.doing
         return "running"
 
     @property
     def doing(self) -> str:
         """What the run does now: the tools it waits for, the model, a pause, a person; empty when it is over."""
-        match self.state.phase:
+        match self.state.doing:
             case "model":
                 return "model"
             case "backoff":

@@ -1,4 +1,4 @@
-"""Where a run stands: the state its decisions are made from, and what the world still owes it."""
+"""Where a run stands: the state its decisions are made from."""
 
 from __future__ import annotations
 
@@ -8,20 +8,51 @@ import msgspec
 from msgspec.structs import replace
 
 from ..events import (
+    ApprovalAwaited,
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRequested,
+    ArtifactStored,
+    BudgetExceeded,
+    BudgetNoticed,
     CallerSteered,
     CancelRequested,
+    CeilingRaised,
+    ChildFinished,
+    ChildStarted,
+    CriticKilled,
+    CriticLost,
+    CriticObserved,
+    CriticReviewed,
+    CriticSteered,
+    DeadlineExtended,
+    Delivered,
+    DeliveryAttempted,
+    DeliveryFailed,
     EffectClass,
     ErrorLogged,
     Fact,
+    HostSlept,
     InputAwaited,
+    InputPart,
     InputReceived,
+    InputStaged,
     Limits,
+    Measure,
     NoteLogged,
+    OnExpiry,
     Opaque,
+    OutputRefused,
+    PhaseFinished,
+    PhasePrint,
+    PhaseStarted,
     RunFinished,
+    RunForked,
     RunResumed,
     RunStarted,
     RunStats,
+    SoftTimeoutReached,
     Status,
     StepCompleted,
     StepFailed,
@@ -32,11 +63,12 @@ from ..events import (
     ToolOutcomeUnknown,
     ToolRefused,
     ToolStarted,
+    Totals,
 )
 
-Phase: TypeAlias = Literal["new", "model", "backoff", "tools", "waiting", "over"]
-"""new: nothing happened. model: a model call is owed. backoff: it failed and is tried again later. tools: results
-are owed. waiting: an interactive run waits for a person. over: finished."""
+Doing: TypeAlias = Literal["new", "model", "backoff", "tools", "waiting", "over"]
+"""new: nothing happened. model: a model call is owed. backoff: it failed and is tried again later. tools: results are
+owed, or, when none is, the next step. waiting: for a person's message or approval. over: finished."""
 
 
 class OpenCall(msgspec.Struct, frozen=True, gc=False):
@@ -48,10 +80,65 @@ class OpenCall(msgspec.Struct, frozen=True, gc=False):
     arguments: str
 
 
+class OpenChild(msgspec.Struct, frozen=True, gc=False):
+    """A call that is a run of its own and not yet over. limits: what it was given of this run's."""
+
+    call: str
+    name: str
+    run_id: str
+    kind: Literal["agent", "skill"]
+    arguments: str
+    limits: Limits
+
+
+class PendingApproval(msgspec.Struct, frozen=True, gc=False):
+    """A call that waits for a person's yes. expires_at_us: wall clock, None for never."""
+
+    call: str
+    name: str
+    effect: EffectClass
+    arguments: str
+    expires_at_us: int | None
+    default: OnExpiry
+    question: str
+
+
+class Governed(msgspec.Struct, frozen=True, gc=False):
+    """The part of a run's state that changes seldom: its place in a family, its phases, what supervision did.
+
+    Times are on the run's own clock, waiting not counted. deadline_ms: the hard one. cap_steps, cap_ms: how far the
+    critic may raise and extend. noticed: the notices given, such as "steps:0.8". phase_index: -1 without phases.
+    phase_from, phase_from_ms: what was spent, and the time, when the phase began. family: spent by finished children.
+    carried: spent by the run this one goes on from. input: kept for phases. killed: by the critic, or whom it names.
+    """
+
+    root: str = ""
+    parent: str = ""
+    depth: int = 0
+    budgeted: bool = False
+    deliver: bool = False
+    deadline_ms: int | None = None
+    cap_steps: int = 0
+    cap_ms: int | None = None
+    soft_reached: bool = False
+    noticed: tuple[str, ...] = ()
+    phases: tuple[PhasePrint, ...] = ()
+    phase_index: int = -1
+    phase_from: Totals = Totals()
+    phase_from_ms: int = 0
+    outputs: tuple[tuple[str, str], ...] = ()
+    input: tuple[InputPart, ...] = ()
+    children: tuple[OpenChild, ...] = ()
+    family: Totals = Totals()
+    carried: Totals = Totals()
+    approvals: tuple[PendingApproval, ...] = ()
+    exceeded: Measure | None = None
+
+
 class RunState(msgspec.Struct, frozen=True, gc=False):
     """The fold of a run's facts. Times are on the run's own clock, in milliseconds."""
 
-    phase: Phase = "new"
+    doing: Doing = "new"
     run_id: str = ""
     agent: str = ""
     caller: str = ""
@@ -81,6 +168,8 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int = 0
     thinking_tokens: int = 0
     cost_usd: float = 0.0
+    context_tokens: int = 0
+    """Tokens of the newest model call: the next one begins with as many."""
     output: str = ""
     """The newest text of the model: the output so far, also of a run that is stopped."""
 
@@ -89,11 +178,24 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
     error: str = ""
     runtime_ms: int = 0
+    governed: Governed = Governed()
 
     @property
     def over(self) -> bool:
         """Whether the run has ended."""
-        return self.phase == "over"
+        return self.doing == "over"
+
+    @property
+    def phase(self) -> str:
+        """The name of the phase the run is in, empty without phases."""
+        governed = self.governed
+        return governed.phases[governed.phase_index].name if governed.phase_index >= 0 else ""
+
+    @property
+    def between_steps(self) -> bool:
+        """Whether nothing is under way and the next step has not begun: it waits for its budget."""
+        governed = self.governed
+        return self.doing == "tools" and not (self.open_calls or governed.children or governed.approvals)
 
 
 def evolve(state: RunState, fact: Fact) -> RunState:
@@ -101,13 +203,12 @@ def evolve(state: RunState, fact: Fact) -> RunState:
     # The four facts of every step first, by exact type: a class pattern that misses a Struct costs 0.2 µs.
     if type(fact) is StepStarted:
         failures = state.failures if fact.step == state.step else 0
-        return replace(state, phase="model", step=fact.step, attempt=fact.attempt, failures=failures, heard=0)
+        return replace(state, doing="model", step=fact.step, attempt=fact.attempt, failures=failures, heard=0)
     if type(fact) is StepCompleted:
         return _completed(state, fact)
     if type(fact) is ToolStarted:
-        asked = state.asked[int(fact.call.rpartition(".")[2])]
-        call = OpenCall(fact.call, fact.name, fact.effect, asked.arguments)
-        return replace(state, phase="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
+        call = OpenCall(fact.call, fact.name, fact.effect, _arguments(state, fact.call))
+        return replace(state, doing="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
     if type(fact) is ToolFinished:
         return _closed(state, fact.call)
     match fact:
@@ -117,31 +218,23 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             return state
         case StepFailed():
             if fact.retry_at_ms is None:
-                return replace(state, phase="tools", error=fact.error)
+                return replace(state, doing="tools", error=fact.error)
             counted = state.failures + (fact.kind != "interrupted")
-            return replace(state, phase="backoff", retry_at_ms=fact.retry_at_ms, failures=counted, error=fact.error)
-        case CallerSteered():
+            return replace(state, doing="backoff", retry_at_ms=fact.retry_at_ms, failures=counted, error=fact.error)
+        case CallerSteered() | CriticSteered() | OutputRefused():
             return replace(state, heard=state.heard + 1)
-        case InputAwaited():
-            return replace(state, phase="waiting", waiting_since_ms=fact.since_ms)
+        case InputAwaited() | ApprovalAwaited():
+            return replace(state, doing="waiting", waiting_since_ms=fact.since_ms)
         case InputReceived():
             return replace(
                 state, heard=state.heard + 1, waited_ms=state.waited_ms + fact.waited_ms, turn_from=state.step
             )
         case RunStarted():
-            return RunState(
-                phase="tools",
-                run_id=fact.info.run_id,
-                agent=fact.agent.name,
-                caller=fact.info.caller_id,
-                limits=fact.limits,
-                interactive=fact.interactive,
-                dry_run=fact.dry_run,
-            )
+            return _started(fact)
         case RunFinished():
             return replace(
                 state,
-                phase="over",
+                doing="over",
                 open_calls=(),
                 status=fact.stats.status,
                 by=fact.by,
@@ -149,13 +242,156 @@ def evolve(state: RunState, fact: Fact) -> RunState:
                 error=fact.stats.error,
                 output=fact.stats.output,
                 runtime_ms=round(fact.stats.runtime_s * 1000),
+                governed=replace(state.governed, children=(), approvals=()),
             )
-        case RunResumed() | CancelRequested() | NoteLogged() | ErrorLogged():
-            return state
+        case ApprovalGranted() | ApprovalDenied() | ApprovalExpired():
+            doing: Doing = "tools" if state.doing == "waiting" else state.doing
+            left = tuple([one for one in state.governed.approvals if one.call != fact.call])
+            governed = replace(state.governed, approvals=left)
+            return replace(state, doing=doing, waited_ms=state.waited_ms + fact.waited_ms, governed=governed)
+        case ChildFinished():
+            governed = state.governed
+            left_children = tuple([one for one in governed.children if one.call != fact.call])
+            family = governed.family.plus(fact.spent)
+            return replace(state, governed=replace(governed, children=left_children, family=family))
+        case ChildStarted():
+            child = OpenChild(fact.call, fact.name, fact.run_id, fact.kind, _arguments(state, fact.call), fact.limits)
+            governed = replace(state.governed, children=(*state.governed.children, child))
+            return replace(state, doing="tools", tool_calls=state.tool_calls + 1, governed=governed)
+        case CriticReviewed():
+            usage = fact.usage
+            return replace(
+                state,
+                input_tokens=state.input_tokens + usage.input,
+                output_tokens=state.output_tokens + usage.output,
+                thinking_tokens=state.thinking_tokens + usage.thinking,
+                cost_usd=state.cost_usd + (usage.cost_usd or 0.0),
+            )
+        case CeilingRaised():
+            return _raised(state, fact)
+        case PhaseStarted():
+            governed = replace(
+                state.governed, phase_index=fact.index, phase_from=spent(state), phase_from_ms=fact.at_ms
+            )
+            return replace(state, doing="tools", asked=(), turn_from=state.step, governed=governed)
+        case RunForked():
+            return _forked(state, fact)
         case Opaque():
             return replace(state, read_only=True)
+        case (
+            ApprovalRequested()
+            | SoftTimeoutReached()
+            | DeadlineExtended()
+            | BudgetNoticed()
+            | BudgetExceeded()
+            | PhaseFinished()
+        ):
+            return replace(state, governed=_governed(state, fact))
+        case (
+            RunResumed()
+            | CancelRequested()
+            | NoteLogged()
+            | ErrorLogged()
+            | CriticObserved()
+            | CriticKilled()
+            | CriticLost()
+            | HostSlept()
+            | InputStaged()
+            | ArtifactStored()
+            | DeliveryAttempted()
+            | Delivered()
+            | DeliveryFailed()
+        ):
+            return state
         case _:
             assert_never(fact)
+
+
+def _governed(
+    state: RunState,
+    fact: ApprovalRequested | SoftTimeoutReached | DeadlineExtended | BudgetNoticed | BudgetExceeded | PhaseFinished,
+) -> Governed:
+    governed = state.governed
+    match fact:
+        case ApprovalRequested():
+            pending = PendingApproval(
+                fact.call,
+                fact.name,
+                fact.effect,
+                _arguments(state, fact.call),
+                fact.expires_at_us,
+                fact.default,
+                fact.question,
+            )
+            return replace(governed, approvals=(*governed.approvals, pending))
+        case SoftTimeoutReached():
+            return replace(governed, soft_reached=True)
+        case DeadlineExtended():
+            return replace(governed, deadline_ms=fact.until_ms)
+        case BudgetNoticed():
+            return replace(governed, noticed=(*governed.noticed, notice_key(fact)))
+        case BudgetExceeded():
+            return replace(governed, exceeded=fact.measure)
+        case PhaseFinished():
+            return replace(governed, outputs=(*governed.outputs, (fact.phase, fact.output)))
+        case _:
+            assert_never(fact)
+
+
+def notice_key(fact: BudgetNoticed) -> str:
+    """By which a notice is known to have been given."""
+    key = f"{fact.measure}:{fact.fraction:g}"
+    return f"{fact.phase}/{key}" if fact.phase else key
+
+
+def _started(fact: RunStarted) -> RunState:
+    info, limits = fact.info, fact.limits
+    timeout_ms = None if limits.timeout_s is None else round(limits.timeout_s * 1000)
+    cap_ms = None if timeout_ms is None else 2 * timeout_ms
+    if limits.extend_to_s is not None:
+        cap_ms = round(limits.extend_to_s * 1000)
+    governed = Governed(
+        root=info.root_run_id,
+        parent=info.parent_run_id,
+        depth=info.depth,
+        budgeted=fact.budgeted,
+        deliver=fact.deliver,
+        deadline_ms=timeout_ms,
+        cap_steps=limits.raise_steps_to or 2 * limits.max_steps,
+        cap_ms=cap_ms,
+        phases=fact.agent.phases,
+        input=fact.input if fact.agent.phases else (),
+    )
+    return RunState(
+        doing="tools",
+        run_id=info.run_id,
+        agent=fact.agent.name,
+        caller=info.caller_id,
+        limits=limits,
+        interactive=fact.interactive,
+        dry_run=fact.dry_run,
+        governed=governed,
+    )
+
+
+def _forked(state: RunState, fact: RunForked) -> RunState:
+    """What the source had is counted by limits, not by statistics; time begins anew."""
+    names = [phase.name for phase in state.governed.phases]
+    governed = replace(
+        state.governed,
+        carried=fact.totals,
+        noticed=fact.noticed,
+        outputs=fact.outputs,
+        phase_index=names.index(fact.phase) if fact.phase in names else -1,
+        phase_from=fact.totals,
+    )
+    return replace(
+        state,
+        step=fact.totals.steps,
+        turn_from=fact.totals.steps if state.interactive else 0,
+        output=fact.output,
+        governed=governed,
+    )
 
 
 def _completed(state: RunState, fact: StepCompleted) -> RunState:
@@ -164,7 +400,7 @@ def _completed(state: RunState, fact: StepCompleted) -> RunState:
     usage = fact.usage
     return replace(
         state,
-        phase="tools",
+        doing="tools",
         asked=asked,
         failures=0,
         error="",
@@ -173,20 +409,68 @@ def _completed(state: RunState, fact: StepCompleted) -> RunState:
         output_tokens=state.output_tokens + usage.output,
         thinking_tokens=state.thinking_tokens + usage.thinking,
         cost_usd=state.cost_usd + (usage.cost_usd or 0.0),
+        context_tokens=usage.input + usage.output,
     )
+
+
+def _raised(state: RunState, fact: CeilingRaised) -> RunState:
+    limits = state.limits
+    match fact.limit:
+        case "steps":
+            limits = replace(limits, max_steps=round(fact.new))
+        case "tool_calls":
+            limits = replace(limits, max_tool_calls=round(fact.new))
+        case "tokens":
+            limits = replace(limits, max_tokens=round(fact.new))
+        case "cost_usd":
+            limits = replace(limits, max_cost_usd=fact.new)
+        case "seconds":  # said by `DeadlineExtended`
+            return state
+        case _:
+            assert_never(fact.limit)
+    return replace(state, limits=limits)
+
+
+def _arguments(state: RunState, call: str) -> str:
+    return state.asked[int(call.rpartition(".")[2])].arguments
 
 
 def _closed(state: RunState, call: str) -> RunState:
     return replace(state, open_calls=tuple([one for one in state.open_calls if one.call != call]))
 
 
+def own(state: RunState) -> Totals:
+    """What the run itself has spent, without children and without what it carries from a source."""
+    return Totals(
+        steps=state.step - state.governed.carried.steps,
+        tool_calls=state.tool_calls,
+        tokens=state.input_tokens + state.output_tokens,
+        cost_usd=state.cost_usd,
+    )
+
+
+def spent(state: RunState) -> Totals:
+    """What counts against the run's limits: its own, its children's, and what it carries from a source. Steps are the
+    run's alone.
+    """
+    governed = state.governed
+    total = own(state).plus(governed.carried)
+    family = governed.family
+    return Totals(
+        steps=total.steps,
+        tool_calls=total.tool_calls + family.tool_calls,
+        tokens=total.tokens + family.tokens,
+        cost_usd=total.cost_usd + family.cost_usd,
+    )
+
+
 def stats(state: RunState, status: Status, error: str, runtime_ms: int) -> RunStats:
-    """The roll-up of `state` as `RunFinished` carries it."""
+    """The roll-up of `state` as `RunFinished` carries it: of this run alone, without its children."""
     return RunStats(
         status=status,
         output=state.output,
         error=error,
-        steps=state.step,
+        steps=state.step - state.governed.carried.steps,
         tool_calls=state.tool_calls,
         runtime_s=runtime_ms / 1000,
         input_tokens=state.input_tokens,
@@ -201,59 +485,4 @@ def ended(state: RunState) -> RunFinished | None:
     if state.status is None:
         return None
     total = stats(state, state.status, state.error, state.runtime_ms)
-    return RunFinished(stats=total, by=state.by, reason=state.reason)
-
-
-def deadline_ms(state: RunState) -> int | None:
-    """When the run's clock reaches its hard deadline, or None if it has none. Waiting for people moves it."""
-    limit = state.limits.timeout_s
-    return None if limit is None else round(limit * 1000) + state.waited_ms
-
-
-# ------------------------------------------------------------------ what the world still owes
-
-
-class CallModel(msgspec.Struct, frozen=True, gc=False):
-    """Owed: the model's reply for a step."""
-
-    key: str
-    step: int
-    attempt: int
-
-
-class CallTool(msgspec.Struct, frozen=True, gc=False):
-    """Owed: the result of a started tool call."""
-
-    key: str
-    call: OpenCall
-
-
-class Wake(msgspec.Struct, frozen=True, gc=False):
-    """Owed: a message when the run's clock reads `at_ms`."""
-
-    key: str
-    at_ms: int
-    what: Literal["retry", "deadline"]
-
-
-Owed: TypeAlias = CallModel | CallTool | Wake
-
-
-def outstanding(state: RunState) -> list[Owed]:
-    """What the world owes the run in `state`. Keys are unique within a run and stable over restarts.
-
-    A run in phase "waiting" is owed nothing but a person's next message; an over or read-only one nothing at all.
-    """
-    if state.phase in ("new", "over") or state.read_only:
-        return []
-    owed: list[Owed] = []
-    if state.phase == "model":
-        owed.append(CallModel(f"model:{state.step}:{state.attempt}", state.step, state.attempt))
-    elif state.phase == "tools":
-        owed.extend(CallTool(f"tool:{call.call}", call) for call in state.open_calls)
-    elif state.phase == "backoff":
-        owed.append(Wake(f"retry:{state.step}:{state.attempt}", state.retry_at_ms, "retry"))
-    at_ms = deadline_ms(state)
-    if state.phase != "waiting" and at_ms is not None:
-        owed.append(Wake(f"deadline:{at_ms}", at_ms, "deadline"))
-    return owed
+    return RunFinished(stats=total, by=state.by, reason=state.reason, family=state.governed.family)

@@ -9,11 +9,18 @@ from __future__ import annotations
 import msgspec
 
 from ..events import (
+    BudgetNoticed,
     CallerSteered,
+    ChildFinished,
+    CriticSteered,
     Fact,
+    InputPart,
     InputReceived,
     Message,
+    OutputRefused,
+    PhaseStarted,
     RunFinished,
+    RunForked,
     RunStarted,
     StepCompleted,
     StepStarted,
@@ -57,21 +64,53 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
             return _answered(transcript, fact.call, fact.reason, True)
         case RunFinished():
             return _heard(transcript) if transcript.heard else transcript
-        case CallerSteered():
-            heard = Message("user", (Text(fact.text),))
-            return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
+        case CallerSteered() | CriticSteered():
+            return _hears(transcript, fact.text)
+        case BudgetNoticed():
+            return _hears(transcript, notice_text(fact))
+        case OutputRefused():
+            return _hears(transcript, fact.reason)
+        case ChildFinished():
+            text = fact.output if fact.status == "ok" else f"It ended with status {fact.status}. {fact.output}".strip()
+            return _answered(transcript, fact.call, text, fact.status not in ("ok", "dry_run"))
+        case PhaseStarted():
+            return Transcript(Grown[Message]().plus(_opening(fact.instructions, fact.input)), heard=transcript.heard)
+        case RunForked():
+            return Transcript(Grown[Message]().plus(fact.messages))
         case InputReceived():
             heard = Message(fact.role, fact.input)
             return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
         case RunStarted():
-            messages = transcript.messages
-            if fact.agent.instructions:
-                messages = messages.plus((Message("system", (Text(fact.agent.instructions),)),))
-            if fact.input:  # a recording may begin with the assistant
-                messages = messages.plus((Message("user", fact.input),))
-            return Transcript(messages)
+            return Transcript(transcript.messages.plus(_opening(fact.agent.instructions, fact.input)))
         case _:
             return transcript
+
+
+def _opening(instructions: str, given: tuple[InputPart, ...]) -> list[Message]:
+    messages: list[Message] = []
+    if instructions:
+        messages.append(Message("system", (Text(instructions),)))
+    if given:  # a recording may begin with the assistant
+        messages.append(Message("user", given))
+    return messages
+
+
+UNITS = {"steps": "steps", "tool_calls": "tool calls", "tokens": "tokens", "cost_usd": "dollars", "seconds": "seconds"}
+
+
+def notice_text(notice: BudgetNoticed) -> str:
+    """What the model is told when a fraction of a limit is used up."""
+    whose = f"phase {notice.phase}" if notice.phase else "this run"
+    unit = UNITS[notice.measure]
+    return (
+        f"Notice: {whose} has used {notice.spent:.6g} of {notice.limit:.6g} {unit} "
+        f"({notice.spent / notice.limit:.0%}). Finish within what is left."
+    )
+
+
+def _hears(transcript: Transcript, text: str) -> Transcript:
+    heard = Message("user", (Text(text),))
+    return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))
 
 
 def _heard(transcript: Transcript) -> Transcript:

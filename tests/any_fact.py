@@ -12,6 +12,7 @@ from executus.events import (
     Fact,
     Image,
     InputPart,
+    Message,
     Opaque,
     ReplyPart,
     RunInfo,
@@ -71,6 +72,10 @@ reply_part: st.SearchStrategy[ReplyPart] = st.one_of(
     st.builds(ToolCall, text, text, text),
 )
 
+message = st.builds(
+    Message, st.sampled_from(["system", "user", "assistant", "tool"]), st.lists(reply_part, max_size=3).map(tuple)
+)
+
 # What the fields of facts are made of. These hold for the whole test run; text and numbers as facts have them are
 # also text and numbers to everybody else.
 st.register_type_strategy(str, text)
@@ -86,6 +91,8 @@ def of(kind: type[Any]) -> st.SearchStrategy[Any]:
         "input": st.lists(input_part, max_size=3).map(tuple),
         "reply": st.lists(reply_part, max_size=4).map(tuple),
         "payload": json_map,
+        "evidence": json_map,
+        "messages": st.lists(message, max_size=3).map(tuple),
     }
     drawn = {name: special[name] for name in kind.__struct_fields__ if name in special}
     rest = {name: st.from_type(hint) for name, hint in _hints(kind).items() if name not in drawn}

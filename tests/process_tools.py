@@ -27,6 +27,11 @@ def key(context: ToolContext) -> str:
 
 
 @tool(mode="process")
+def desk(context: ToolContext) -> str:
+    return repr(context.desk)
+
+
+@tool(mode="process")
 def fail(text: str) -> str:
     raise FileNotFoundError(text)
 

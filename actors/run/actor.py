@@ -7,23 +7,27 @@ all of them are. If an append fails, nobody knows what was stored: the actor sto
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 import msgspec
 
 from ...errors import ExecutusError, JournalError, MessageRefused
-from ...events import RunFinished, idempotency_key
+from ...events import Image, Message, RunFinished, ToolCall, idempotency_key
 from ...events.codec import Stored, encode_event
-from ...ports import Clock, Ids, Journal, ModelRequest, ToolContext
+from ...ports import Clock, Critic, Desk, Ids, Journal, ModelRequest, ToolContext
 from ...projections import (
     CallModel,
     CallTool,
     Checkpoint,
+    Expire,
+    OpenChild,
     Owed,
+    Reserve,
+    RunChild,
     RunState,
     Wake,
     evolve,
@@ -32,32 +36,70 @@ from ...projections import (
 )
 from ..address import Address
 from ..calls import Calls
+from ..children import ChildCall
+from ..delegating import ChildOrder
+from ..observers import Observers
 from ..pooled import Cancellable, PooledActor, Scheduler
-from .decide import Refusal, decide
+from .decide import decide
 from .intake import cleaned
 from .messages import (
+    AcceptChild,
+    AcceptGrant,
     AcceptModelFailure,
+    AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
     EndByDeadline,
+    ExpireApproval,
+    KillRun,
+    ReachSoftTimeout,
     ResumeRun,
     RetryStep,
     RunMessage,
     StartRun,
 )
+from .refusal import Refusal
+
+TIMED = frozenset((RetryStep, EndByDeadline, ReachSoftTimeout, ExpireApproval))
+"""Messages of timers, which may be early: then they are owed again."""
+LONGEST_WAIT_S = 3_600.0
+"""The wall clock is looked at this often: people and daylight saving set it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every run of a runtime shares. tell_supervisor: where a run reports that it is over, or lost."""
+    """What every run of a runtime shares. tell_supervisor: where a run says that it is over, lost, or wants a child.
+    budget: reserves with callers' budgets. critic_of: who watches a run. observers: tells critics' actors.
+    desk: what a tool may ask of its run. sleep_after_s: a run that has waited so long for a person gives up its actor.
+    """
 
     journal: Journal
     calls: Calls
     scheduler: Scheduler
     clock: Clock
     ids: Ids
-    tell_supervisor: Callable[[RunOver | RunLost], None]
+    tell_supervisor: Callable[[RunOver | RunLost | WantChild], None]
+    budget: Reserver | None = None
+    critic_of: Callable[[Address], Critic | None] | None = None
+    observers: Observers | None = None
+    desk: Callable[[RunActor, str], Desk] | None = None
+    sleep_after_s: float = 60.0
+
+
+class Reserver(Protocol):
+    """Where a run reserves with its caller's budget."""
+
+    def reserve(
+        self,
+        address: Address,
+        step: int,
+        attempt: int,
+        context_tokens: int,
+        reply: Callable[[AcceptGrant | AcceptRefusal], None],
+    ) -> Cancellable:
+        """Ask for room for one model call that begins with about `context_tokens`; answered by `reply`, once."""
+        ...
 
 
 class Asked:
@@ -159,10 +201,21 @@ class RunLost(msgspec.Struct, frozen=True):
     poison: Any = None
 
 
+class WantChild(msgspec.Struct, frozen=True):
+    """Order to the supervisor: start the child, or find the one that was started before."""
+
+    call: ChildCall
+    order: ChildOrder | str
+
+
+class Doze(msgspec.Struct, frozen=True):
+    """To itself: it has been waiting for a while."""
+
+
 class RunActor(PooledActor):
     """One run. At most one message at a time, from its mailbox; see the module."""
 
-    urgent = PooledActor.urgent | {UrgentAsked, EndByDeadline}
+    urgent = PooledActor.urgent | {UrgentAsked, EndByDeadline, KillRun}
     bounded = frozenset((Asked, UrgentAsked))
 
     def __init__(self, around: Surroundings, address: Address, checkpoint: Checkpoint | None = None) -> None:
@@ -176,16 +229,19 @@ class RunActor(PooledActor):
         self.hash = checkpoint.hash
         self.unacked: deque[RunAppend] = deque()
         self._end: RunFinished | None = None
+        self._dozes: Cancellable | None = None
         self._taken_up = checkpoint.version == 0
         self._since = around.scheduler.awake() - checkpoint.elapsed_ms / 1000
         address.attach(self.mailbox)
 
     # -------------------------------------------------------------- messages in
 
-    def on_receive(self, message: RunMessage | Asked | RunAppend) -> None:
+    def on_receive(self, message: RunMessage | Asked | RunAppend | Doze) -> None:
         """Handle one message of the run, or the news that an append is done."""
         if isinstance(message, RunAppend):
             self.settle(message)
+        elif isinstance(message, Doze):
+            self.doze()
         elif isinstance(message, Asked):
             self.take(message.message, message)
         else:
@@ -204,7 +260,7 @@ class RunActor(PooledActor):
         kind = type(message)  # not isinstance: on a Struct that is slow
         if kind is ResumeRun:
             self._taken_up = True
-        elif kind is RetryStep or kind is EndByDeadline:
+        elif kind in TIMED:
             # The timer is spent. If it was early (set by a predecessor, whose clock was ahead), it is owed again.
             self.address.running.pop(answered_key(message) or "", None)
         if facts:
@@ -275,6 +331,7 @@ class RunActor(PooledActor):
         for asked in append.asked:
             asked.accept(append.version)
         if not self.unacked:
+            self.address.ending = self._end
             self.reconcile()
             if self._end is not None:
                 self.leave(self._end)
@@ -296,38 +353,105 @@ class RunActor(PooledActor):
         for one in owed:
             if one.key not in running:
                 running[one.key] = self.begin(one)
+        if self.state.doing == "waiting" and self._dozes is None:
+            self._dozes = self.scheduler.call_later(self.around.sleep_after_s, partial(self.address.tell, Doze()))
 
     def begin(self, owed: Owed) -> Cancellable:
         """Have the world do what it owes."""
         around, address, agent = self.around, self.address, self.address.agent
         match owed:
             case CallModel():
+                agent = agent.in_phase(self.state.phase)
                 request = ModelRequest(
                     messages=self.transcript.messages,
-                    tools=tuple(tool.spec for tool in agent.tools),
+                    tools=tuple([tool.spec for tool in agent.tools]),
                     settings=agent.settings,
                     run_id=address.run_id,
                     step=owed.step,
                     attempt=owed.attempt,
+                    caller_id=self.state.caller,
                     on_delta=None if address.on_delta is None else address.watch,
                 )
                 return around.calls.model(agent, request, address.tell)
             case CallTool():
                 call = owed.call
                 key = idempotency_key(address.run_id, call.call)
-                context = ToolContext(address.run_id, call.call, key, self.state.caller)
-                return around.calls.tool(agent, call, context, address.tell)
+                desk = None if around.desk is None else around.desk(self, call.call)
+                context = ToolContext(address.run_id, call.call, key, self.state.caller, desk)
+                return around.calls.tool(agent.in_phase(self.state.phase), call, context, address.tell)
+            case RunChild():
+                return self.begin_child(owed.child)
+            case Reserve():
+                return self.begin_reserving(owed)
             case Wake(what="retry"):
                 message: RunMessage = RetryStep(step=self.state.step, attempt=self.state.attempt)
+            case Wake(what="soft"):
+                message = ReachSoftTimeout(at_ms=owed.at_ms)
             case Wake():
                 message = EndByDeadline(at_ms=owed.at_ms)
+            case Expire():
+                wait_s = min((owed.at_us - around.clock.wall_us()) / 1e6, LONGEST_WAIT_S)
+                expire = partial(self.expire, address, around.clock, owed)
+                return self.scheduler.call_later(max(0.0, wait_s) + 0.001, expire)
             case _:
                 assert_never(owed)
         seconds = (owed.at_ms - self.now_ms()) / 1000
         # A millisecond more, so that the rounded clock has passed the mark when the message is read.
         return around.scheduler.call_later(seconds + 0.001, partial(address.tell, message))
 
+    def begin_child(self, child: OpenChild) -> Cancellable:
+        """Have the palette resolve what the child is, and the supervisor start it, or find it again after a restart."""
+        around, address = self.around, self.address
+        agent = address.agent.in_phase(self.state.phase)
+        call = ChildCall(address, child, self.state.governed.budgeted)
+
+        def resolved(order: ChildOrder | str) -> None:
+            if isinstance(order, ChildOrder):
+                call.delegate = order.delegate
+            around.tell_supervisor(WantChild(call, order))
+
+        call.carry(around.calls.child(agent, child.name, child.arguments, self.state.caller, resolved))
+        return call
+
+    def begin_reserving(self, owed: Reserve) -> Cancellable:
+        """Ask the caller's budget for room, when the back-off is over."""
+        waiting = Waiting()
+        reserver = self.around.budget
+        if reserver is None:  # this host has no budgets: what an earlier one wanted is granted
+            grant = AcceptGrant(step=owed.step, attempt=owed.attempt)
+            waiting.carry(self.scheduler.call_later(self.seconds_to(owed.at_ms), partial(self.address.tell, grant)))
+            return waiting
+        context_tokens = self.state.context_tokens or estimated_tokens(self.transcript.messages)
+
+        def ask() -> None:
+            waiting.carry(reserver.reserve(self.address, owed.step, owed.attempt, context_tokens, self.address.tell))
+
+        seconds = self.seconds_to(owed.at_ms)
+        if seconds > 0:
+            waiting.carry(self.scheduler.call_later(seconds, ask))
+        else:
+            ask()
+        return waiting
+
+    def seconds_to(self, at_ms: int) -> float:
+        """Seconds until the run's clock reads `at_ms`; not below 0."""
+        return max(0.0, (at_ms - self.now_ms()) / 1000)
+
+    @staticmethod
+    def expire(address: Address, clock: Clock, owed: Expire) -> None:
+        """The time for an answer is over, or the wall clock has been set: then it is owed again."""
+        address.tell(ExpireApproval(call=owed.call, now_us=clock.wall_us(), at_us=owed.at_us))
+
     # -------------------------------------------------------------- leaving
+
+    def doze(self) -> None:
+        """Give up the actor while the run waits for a person; timers stay, and any message wakes it."""
+        self._dozes = None
+        if self.state.doing != "waiting" or self.unacked or not self._taken_up:
+            return
+        self.actor_stopped.set()
+        left = self.mailbox.close()
+        self.address.sleep(left)
 
     def leave(self, end: RunFinished) -> None:
         """The end is durable: tell, and go."""
@@ -358,6 +482,44 @@ class RunActor(PooledActor):
         return round((self.scheduler.awake() - self._since) * 1000)
 
 
+class Waiting:
+    """First one thing is under way, then another (`Cancellable`)."""
+
+    __slots__ = ("_cancelled", "_under_way")
+
+    def __init__(self) -> None:
+        self._under_way: Cancellable | None = None
+        self._cancelled = False
+
+    def carry(self, under_way: Cancellable) -> None:
+        """What is under way now."""
+        self._under_way = under_way
+        if self._cancelled:
+            under_way.cancel()
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
+        self._cancelled = True
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+
+def estimated_tokens(messages: Iterable[Message]) -> int:
+    """About how many tokens a conversation has that no provider has counted yet: a quarter of its bytes of text, the
+    usual rule of thumb, and 1,000 for an image.
+    """
+    size = 0
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, Image):
+                size += 4_000
+            elif isinstance(part, ToolCall):
+                size += len(part.name) + len(part.arguments)
+            else:
+                size += len(part.text)
+    return size // 4 + 1
+
+
 def request_key_of(caller: str, request_id: str) -> str:
     """The key under which a journal remembers a request: request ids are a caller's own."""
     return f"{caller}\n{request_id}" if request_id else ""
@@ -374,6 +536,14 @@ def answered_key(message: Any) -> str | None:
             return f"retry:{message.step}:{message.attempt}"
         case EndByDeadline():
             return f"deadline:{message.at_ms}"
+        case ReachSoftTimeout():
+            return f"soft:{message.at_ms}"
+        case ExpireApproval():
+            return f"expiry:{message.call}:{message.at_us}"
+        case AcceptGrant() | AcceptRefusal():
+            return f"reserve:{message.step}:{message.attempt}"
+        case AcceptChild():
+            return f"child:{message.call}"
         case _:
             return None
 

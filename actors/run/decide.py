@@ -5,56 +5,67 @@ Pure; saying a thing twice changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import assert_never
 
 from ...events import (
-    CallerSteered,
-    CancelRequested,
+    ApprovalRequested,
+    BudgetExceeded,
     ErrorLogged,
     Fact,
-    InputAwaited,
-    InputReceived,
+    HostSlept,
     NoteLogged,
-    RunFinished,
     RunResumed,
-    Status,
     StepCompleted,
     StepFailed,
     StepStarted,
-    StopReason,
     ToolCall,
     ToolFinished,
     ToolOutcomeUnknown,
     ToolRefused,
     ToolStarted,
 )
-from ...projections import RunState, deadline_ms, evolve, stats
+from ...projections import RunState, notices, spent
+from . import family, people, supervision
+from .course import begun, finished, folded, onward, out_of_time, said_its_say, settled
 from .messages import (
+    FROM_PEOPLE,
+    AcceptChild,
+    AcceptGrant,
     AcceptModelFailure,
+    AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
+    ApproveCall,
     CancelRun,
+    ChargeReview,
+    DenyCall,
     EndByDeadline,
     EndRun,
+    EndWithParent,
+    ExpireApproval,
+    ExtendRun,
+    KillRun,
     LogError,
     LogNote,
+    LoseCritic,
+    NoteSleep,
+    ObserveRun,
+    RaiseCeiling,
+    ReachSoftTimeout,
     ResumeRun,
     RetryStep,
     RunMessage,
     SendInput,
     StartRun,
     SteerRun,
+    StoreArtifact,
 )
+from .refusal import Refusal, must_be_live, must_have_started
 
 FIRST_BACKOFF_S = 1.0
 LAST_BACKOFF_S = 60.0
 """Back-off doubles from the first to the last, with full jitter in its upper half, unless the provider names a time."""
-
-
-class Refusal(Exception):
-    """The message cannot be taken; the sender is told why. Not a fault of the run."""
 
 
 def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
@@ -64,79 +75,179 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
         Refusal: only for orders of people, with what they should have known.
     """
     if state.read_only:
-        if isinstance(message, (SteerRun, SendInput, EndRun, CancelRun, LogNote, LogError)):
+        if isinstance(message, FROM_PEOPLE) and not getattr(message, "critic", False):
             raise Refusal("its log holds facts of a newer executus; upgrade to continue it")
         return []
     match message:
         case AcceptReply():
             return _replied(state, message, now_ms)
         case AcceptResult():
-            finished = ToolFinished(
+            done = ToolFinished(
                 call=message.call, result=message.text, is_error=message.is_error, took_ms=message.took_ms
             )
-            return _call_closed(state, message.call, finished, now_ms)
+            return _call_closed(state, message.call, done, now_ms)
         case AcceptUnknown():
             unknown = ToolOutcomeUnknown(call=message.call, reason=message.reason)
             return _call_closed(state, message.call, unknown, now_ms)
+        case AcceptChild():
+            return family.child_over(state, message, now_ms)
         case AcceptModelFailure():
             return _model_failed(state, message, now_ms)
+        case AcceptGrant():
+            return _granted(state, message, now_ms)
+        case AcceptRefusal():
+            return _refused(state, message, now_ms)
         case RetryStep():
-            if state.phase != "backoff" or (state.step, state.attempt) != (message.step, message.attempt):
+            if state.doing != "backoff" or (state.step, state.attempt) != (message.step, message.attempt):
                 return []
             return [StepStarted(step=state.step, attempt=state.attempt + 1)]
         case StartRun():
-            if state.phase != "new":
-                return []
-            return _after(state, [message.started], now_ms)
+            return _started(state, message, now_ms)
         case ResumeRun():
             return _resumed(state, message, now_ms)
         case EndByDeadline():
-            due = deadline_ms(state)
-            if state.phase in ("new", "over", "waiting") or due is None or now_ms < due:
-                return []
-            why = f"the deadline of {state.limits.timeout_s:g} s is over"
-            return [_finish(state, "timeout", "deadline", why, now_ms)]
+            return out_of_time(state, now_ms)
+        case EndWithParent():
+            return family.ended_with_parent(state, message, now_ms)
+        case ReachSoftTimeout():
+            return supervision.soft_timeout(state, message, now_ms)
         case SteerRun():
-            _must_be_live(state)
-            if state.phase == "waiting":
-                raise Refusal("it waits for a person's message; use send")
-            return [CallerSteered(text=message.text, by=message.by)]
+            return supervision.steered(state, message)
+        case ObserveRun():
+            return supervision.observed(state, message)
+        case ExtendRun():
+            return supervision.extended(state, message)
+        case RaiseCeiling():
+            return supervision.raised(state, message)
+        case KillRun():
+            return supervision.killed(state, message, now_ms)
+        case ChargeReview():
+            return supervision.charged(state, message)
+        case LoseCritic():
+            return supervision.critic_lost(state, message)
+        case NoteSleep():
+            return [] if state.doing in ("new", "over", "waiting") else [HostSlept(slept_s=message.slept_s)]
+        case ApproveCall():
+            return people.approved(state, message, now_ms)
+        case DenyCall():
+            return people.denied(state, message, now_ms)
+        case ExpireApproval():
+            return people.expired(state, message, now_ms)
         case SendInput():
-            _must_be_live(state)
-            if not state.interactive:
-                raise Refusal("it is not interactive; start it with interactive=True, or use steer")
-            received = InputReceived(input=message.input, by=message.by, waited_ms=_waited(state, now_ms))
-            return _after(state, [received], now_ms) if state.phase == "waiting" else [received]
+            return people.sent(state, message, now_ms)
         case EndRun():
-            if state.over:
-                return []
-            _must_have_started(state)
-            if not state.interactive:
-                raise Refusal("it is not interactive; use cancel")
-            if state.phase != "waiting":
-                raise Refusal("it is busy answering; wait until it is waiting, or use cancel")
-            return _ended(state, message, now_ms)
+            return people.ended(state, message, now_ms)
         case CancelRun():
-            if state.over:
-                return []
-            _must_have_started(state)
-            requested = CancelRequested(by=message.by, reason=message.reason)
-            return [requested, _finish(state, "cancelled", message.by or "caller", message.reason, now_ms)]
+            return people.cancelled(state, message, now_ms)
+        case StoreArtifact():
+            must_be_live(state)
+            return [message.artifact]
         case LogNote():
-            _must_have_started(state)
+            must_have_started(state)
             return [NoteLogged(type=message.type, payload=message.payload)]
         case LogError():
-            _must_have_started(state)
+            must_have_started(state)
             return [ErrorLogged(message=message.message)]
         case _:
             assert_never(message)
 
 
+# ------------------------------------------------------------------ life
+
+
+def _started(state: RunState, message: StartRun, now_ms: int) -> list[Fact]:
+    if state.doing != "new":
+        return []
+    facts: list[Fact] = [message.started, *message.staged]
+    if message.forked is not None:
+        facts.append(message.forked)
+    facts += [ErrorLogged(message=error) for error in message.errors]
+    if message.refused is None:
+        return begun(state, facts, now_ms)
+    return _over_budget(state, facts, message.refused, now_ms)
+
+
+def _over_budget(state: RunState, facts: list[Fact], refused: BudgetExceeded, now_ms: int) -> list[Fact]:
+    facts = [*facts, refused]
+    window = f" ({refused.window})" if refused.window else ""
+    why = (
+        f"the caller's budget{window} of {refused.limit:.6g} {refused.measure} has no room left: {refused.spent:.6g} "
+        "spent"
+    )
+    return [*facts, finished(folded(state, facts), "budget_exceeded", "budget", why, now_ms, error=why)]
+
+
+def _resumed(state: RunState, message: ResumeRun, now_ms: int) -> list[Fact]:
+    """Settle what nobody can answer any more; what may be asked again stays outstanding."""
+    if state.doing == "new" or state.over:
+        return []
+    if state.doing == "waiting" and message.woken:
+        return []
+    facts: list[Fact] = [RunResumed(reason=message.reason, epoch=message.epoch)]
+    if state.between_steps:
+        return onward(state, facts, now_ms)
+    if state.doing == "model":
+        key = f"model:{state.step}:{state.attempt}"
+        if key not in message.in_flight:
+            failed = StepFailed(
+                step=state.step,
+                attempt=state.attempt,
+                error="the host stopped before the answer was stored",
+                kind="interrupted",
+                retry_at_ms=now_ms,
+            )
+            facts.append(failed)
+            if not state.governed.budgeted:
+                facts.append(StepStarted(step=state.step, attempt=state.attempt + 1))
+        return facts
+    lost = [
+        ToolOutcomeUnknown(
+            call=open_call.call,
+            reason="the host stopped while this tool was running; whether it took effect is unknown, and it was not "
+            "run again",
+        )
+        for open_call in state.open_calls
+        if open_call.effect not in ("pure", "idempotent") and f"tool:{open_call.call}" not in message.in_flight
+    ]
+    facts += lost
+    return settled(state, facts, now_ms) if lost else facts
+
+
 # ------------------------------------------------------------------ the model
 
 
+def _granted(state: RunState, message: AcceptGrant, now_ms: int) -> list[Fact]:
+    if _awaited(state) != (message.step, message.attempt):
+        return []
+    started = StepStarted(
+        step=message.step,
+        attempt=message.attempt,
+        reserved_tokens=message.tokens,
+        reserved_usd=message.usd,
+    )
+    return [*notices(state, now_ms), started]
+
+
+def _refused(state: RunState, message: AcceptRefusal, now_ms: int) -> list[Fact]:
+    if _awaited(state) != (message.step, message.attempt):
+        return []
+    refused = BudgetExceeded(
+        measure=message.measure, limit=message.limit, spent=message.spent, scope="caller", window=message.window
+    )
+    return _over_budget(state, [], refused, now_ms)
+
+
+def _awaited(state: RunState) -> tuple[int, int] | None:
+    """The step and attempt for which the run waits for its budget."""
+    if state.governed.budgeted and state.between_steps:
+        return state.step + 1, 1
+    if state.governed.budgeted and state.doing == "backoff":
+        return state.step, state.attempt + 1
+    return None
+
+
 def _replied(state: RunState, message: AcceptReply, now_ms: int) -> list[Fact]:
-    if state.phase != "model" or (state.step, state.attempt) != (message.step, message.attempt):
+    if state.doing != "model" or (state.step, state.attempt) != (message.step, message.attempt):
         return []
     reply = message.reply
     facts: list[Fact] = [
@@ -151,39 +262,56 @@ def _replied(state: RunState, message: AcceptReply, now_ms: int) -> list[Fact]:
         )
     ]
     calls = [part for part in reply.parts if type(part) is ToolCall]
-    started = False
+    if not calls:
+        return said_its_say(state, facts, reply.stop, message.misfit, now_ms)
+    under_way = False
+    for fact in _calls(state, facts[0], calls, message, now_ms):
+        facts.append(fact)
+        under_way = under_way or type(fact) is ToolStarted
+    return facts if under_way else settled(state, facts, now_ms)
+
+
+def _calls(state: RunState, completed: Fact, calls: list[ToolCall], message: AcceptReply, now_ms: int) -> list[Fact]:
+    """What becomes of each call of a reply: started, asked about first, a run of its own, or refused."""
+    left = None
+    if state.limits.max_tool_calls is not None:
+        left = state.limits.max_tool_calls - spent(state).tool_calls
+    facts: list[Fact] = []
+    children = sum(plan.child is not None and plan.refusal is None for plan in message.plans)
     for index, (asked, plan) in enumerate(zip(calls, message.plans, strict=True)):
-        call = f"{message.step}.{index}"
+        call, name = f"{message.step}.{index}", asked.name
         if plan.refusal is not None:
-            facts.append(ToolRefused(call=call, name=asked.name, reason=plan.refusal))
+            facts.append(ToolRefused(call=call, name=name, reason=plan.refusal))
         elif state.dry_run:
-            facts.append(ToolRefused(call=call, name=asked.name, reason="dry run: the tool was not executed"))
+            facts.append(ToolRefused(call=call, name=name, reason="dry run: the tool was not executed"))
+        elif left is not None and left <= 0:
+            why = f"the limit of {state.limits.max_tool_calls} tool calls is reached"
+            facts.append(ToolRefused(call=call, name=name, reason=why))
+        elif plan.child is not None:
+            after = folded(state, [completed, *facts])
+            facts.append(family.born(after, call, name, plan.child, children, now_ms))
+            children -= 1
+        elif plan.approval is not None:
+            terms = plan.approval
+            facts.append(
+                ApprovalRequested(
+                    call=call,
+                    name=name,
+                    effect=plan.effect,
+                    expires_at_us=terms.expires_at_us,
+                    default=terms.default,
+                    question=terms.question,
+                )
+            )
         else:
-            facts.append(ToolStarted(call=call, name=asked.name, effect=plan.effect))
-            started = True
-    if started:
-        return facts
-    if calls:
-        return _after(state, facts, now_ms)
-    return _said_its_say(state, facts, reply.stop, now_ms)
-
-
-def _said_its_say(state: RunState, facts: list[Fact], stop: StopReason, now_ms: int) -> list[Fact]:
-    """A reply without tool calls: read on if somebody spoke meanwhile, wait if interactive, else finish."""
-    after = _fold(state, facts)
-    if after.heard:
-        return _after(state, facts, now_ms)
-    if stop in ("content_filter", "refusal"):
-        why = f"the model stopped with {stop}"
-        return [*facts, _finish(after, "error", "model", why, now_ms, error=why)]
-    if state.interactive:
-        return [*facts, InputAwaited(since_ms=now_ms)]
-    status: Status = "dry_run" if state.dry_run else "ok"
-    return [*facts, _finish(after, status, "model", "" if stop == "stop" else f"the model stopped with {stop}", now_ms)]
+            facts.append(ToolStarted(call=call, name=name, effect=plan.effect))
+        if left is not None and type(facts[-1]) is not ToolRefused:
+            left -= 1
+    return facts
 
 
 def _model_failed(state: RunState, message: AcceptModelFailure, now_ms: int) -> list[Fact]:
-    if state.phase != "model" or (state.step, state.attempt) != (message.step, message.attempt):
+    if state.doing != "model" or (state.step, state.attempt) != (message.step, message.attempt):
         return []
     failures = state.failures + 1
     final = message.final or failures >= state.limits.max_attempts
@@ -198,7 +326,7 @@ def _model_failed(state: RunState, message: AcceptModelFailure, now_ms: int) -> 
         return [failed]
     many = f"no answer in {failures} attempts; the last one: {message.error}"
     why = message.error if message.final or failures == 1 else many
-    return [failed, _finish(state, "error", "model", why, now_ms, error=why)]
+    return [failed, finished(state, "error", "model", why, now_ms, error=why)]
 
 
 def _backoff_ms(failures: int, message: AcceptModelFailure) -> int:
@@ -216,84 +344,4 @@ def _call_closed(state: RunState, call: str, fact: ToolFinished | ToolOutcomeUnk
         return []
     if len(state.open_calls) > 1:
         return [fact]
-    return _after(state, [fact], now_ms)
-
-
-# ------------------------------------------------------------------ life
-
-
-def _resumed(state: RunState, message: ResumeRun, now_ms: int) -> list[Fact]:
-    """Settle what nobody can answer any more; what may be asked again stays outstanding."""
-    if state.phase == "new" or state.over:
-        return []
-    facts: list[Fact] = [RunResumed(reason=message.reason, epoch=message.epoch)]
-    if state.phase == "tools" and not state.open_calls:
-        return _after(state, facts, now_ms)
-    if state.phase == "model":
-        key = f"model:{state.step}:{state.attempt}"
-        if key not in message.in_flight:
-            failed = StepFailed(
-                step=state.step,
-                attempt=state.attempt,
-                error="the host stopped before the answer was stored",
-                kind="interrupted",
-                retry_at_ms=now_ms,
-            )
-            facts += [failed, StepStarted(step=state.step, attempt=state.attempt + 1)]
-        return facts
-    lost = [
-        ToolOutcomeUnknown(
-            call=open_call.call,
-            reason="the host stopped while this tool was running; whether it took effect is unknown, and it was not "
-            "run again",
-        )
-        for open_call in state.open_calls
-        if open_call.effect not in ("pure", "idempotent") and f"tool:{open_call.call}" not in message.in_flight
-    ]
-    facts += lost
-    if lost and len(lost) == len(state.open_calls):
-        return _after(state, facts, now_ms)
-    return facts
-
-
-def _ended(state: RunState, message: EndRun, now_ms: int) -> list[Fact]:
-    facts: list[Fact] = []
-    if message.input:
-        facts.append(InputReceived(input=message.input, by=message.by, waited_ms=_waited(state, now_ms)))
-    status: Status = "dry_run" if state.dry_run else "ok"
-    return [*facts, _finish(_fold(state, facts), status, message.by or "caller", "ended by the caller", now_ms)]
-
-
-def _after(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
-    """`facts`, and then the next step, or the end if there is none left."""
-    after = _fold(state, facts)
-    ceiling = after.limits.max_steps
-    if after.step - after.turn_from < ceiling:
-        return [*facts, StepStarted(step=after.step + 1)]
-    why = f"the ceiling of {ceiling} steps is reached"
-    return [*facts, _finish(after, "error", "ceiling", why, now_ms, error=why)]
-
-
-def _finish(state: RunState, status: Status, by: str, reason: str, now_ms: int, error: str = "") -> RunFinished:
-    return RunFinished(stats=stats(state, status, error, now_ms), by=by, reason=reason)
-
-
-def _waited(state: RunState, now_ms: int) -> int:
-    return max(0, now_ms - state.waiting_since_ms) if state.phase == "waiting" else 0
-
-
-def _must_be_live(state: RunState) -> None:
-    if state.over:
-        raise Refusal(f"it is over, with status {state.status}")
-    _must_have_started(state)
-
-
-def _must_have_started(state: RunState) -> None:
-    if state.phase == "new":
-        raise Refusal("it has not started")
-
-
-def _fold(state: RunState, facts: Sequence[Fact]) -> RunState:
-    for fact in facts:
-        state = evolve(state, fact)
-    return state
+    return settled(state, [fact], now_ms)

@@ -10,21 +10,37 @@ from ...events import Image, InputPart, ReplyPart, Text, Thinking, ToolCall
 from ...events.clean import clean_json, clean_text
 from ...ports import Reply
 from .messages import (
+    AcceptChild,
+    AcceptGrant,
     AcceptModelFailure,
+    AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
+    ApproveCall,
     CancelRun,
+    ChargeReview,
+    DenyCall,
     EndByDeadline,
     EndRun,
+    EndWithParent,
+    ExpireApproval,
+    ExtendRun,
+    KillRun,
     LogError,
     LogNote,
+    LoseCritic,
+    NoteSleep,
+    ObserveRun,
+    RaiseCeiling,
+    ReachSoftTimeout,
     ResumeRun,
     RetryStep,
     RunMessage,
     SendInput,
     StartRun,
     SteerRun,
+    StoreArtifact,
     ToolPlan,
 )
 
@@ -37,9 +53,11 @@ def cleaned(message: RunMessage) -> RunMessage:
     match message:
         case AcceptReply():
             reply = clean_reply(message.reply)
-            if reply is message.reply and all(plan.refusal is None for plan in message.plans):
+            refused = any(plan.refusal is not None or plan.approval is not None for plan in message.plans)
+            if reply is message.reply and not refused and message.misfit is None:
                 return message
-            return msgspec.structs.replace(message, reply=reply, plans=tuple(map(_plan, message.plans)))
+            misfit = None if message.misfit is None else clean_text(message.misfit, WORDS)
+            return msgspec.structs.replace(message, reply=reply, plans=tuple(map(_plan, message.plans)), misfit=misfit)
         case AcceptResult():
             text = clean_text(message.text)
             return message if text is message.text else msgspec.structs.replace(message, text=text)
@@ -47,8 +65,34 @@ def cleaned(message: RunMessage) -> RunMessage:
             return msgspec.structs.replace(message, error=clean_text(message.error, WORDS))
         case AcceptUnknown():
             return msgspec.structs.replace(message, reason=clean_text(message.reason, WORDS))
-        case SteerRun():
-            return SteerRun(text=clean_text(message.text), by=clean_text(message.by, WORDS))
+        case AcceptChild():
+            return msgspec.structs.replace(message, output=clean_text(message.output))
+        case EndWithParent():
+            return msgspec.structs.replace(message, reason=clean_text(message.reason, WORDS))
+        case SteerRun() | ObserveRun():
+            return msgspec.structs.replace(
+                message,
+                text=clean_text(message.text),
+                by=clean_text(message.by, WORDS),
+                evidence=clean_json(message.evidence),
+            )
+        case KillRun():
+            return msgspec.structs.replace(
+                message,
+                reason=clean_text(message.reason, WORDS),
+                by=clean_text(message.by, WORDS),
+                evidence=clean_json(message.evidence),
+            )
+        case ExtendRun() | RaiseCeiling() | LoseCritic() | DenyCall():
+            return msgspec.structs.replace(
+                message, reason=clean_text(message.reason, WORDS), by=clean_text(message.by, WORDS)
+            )
+        case ApproveCall():
+            return msgspec.structs.replace(message, by=clean_text(message.by, WORDS))
+        case ChargeReview():
+            return msgspec.structs.replace(
+                message, model=clean_text(message.model, WORDS), by=clean_text(message.by, WORDS)
+            )
         case SendInput():
             return SendInput(input=clean_input(message.input), by=clean_text(message.by, WORDS))
         case EndRun():
@@ -59,7 +103,18 @@ def cleaned(message: RunMessage) -> RunMessage:
             return LogNote(type=clean_text(message.type, WORDS), payload=clean_json(message.payload))
         case LogError():
             return LogError(message=clean_text(message.message))
-        case StartRun() | ResumeRun() | RetryStep() | EndByDeadline():
+        case (
+            StartRun()
+            | ResumeRun()
+            | RetryStep()
+            | EndByDeadline()
+            | ReachSoftTimeout()
+            | AcceptGrant()
+            | AcceptRefusal()
+            | NoteSleep()
+            | ExpireApproval()
+            | StoreArtifact()
+        ):
             return message
         case _:
             assert_never(message)
@@ -108,4 +163,9 @@ def _part(part: ReplyPart) -> ReplyPart:
 
 
 def _plan(plan: ToolPlan) -> ToolPlan:
-    return plan if plan.refusal is None else ToolPlan(plan.effect, clean_text(plan.refusal, WORDS))
+    if plan.refusal is not None:
+        return ToolPlan(plan.effect, clean_text(plan.refusal, WORDS))
+    if plan.approval is not None:
+        approval = msgspec.structs.replace(plan.approval, question=clean_text(plan.approval.question))
+        return msgspec.structs.replace(plan, approval=approval)
+    return plan

@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from ...events import EffectClass, InputPart, RunStarted
+from ...events import (
+    ArtifactStored,
+    BudgetExceeded,
+    EffectClass,
+    InputPart,
+    InputStaged,
+    Limits,
+    Measure,
+    OnExpiry,
+    RunForked,
+    RunStarted,
+    Status,
+    Totals,
+    Usage,
+)
 from ...ports import Reply
 
 
@@ -15,33 +29,68 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class StartRun(Order, frozen=True):
-    """Admit the run that `started` describes."""
+    """Admit the run that `started` describes.
+
+    staged: its attachments. forked: what it goes on from. refused: the caller's budget has nothing left, so that it
+    ends at once. errors: what went wrong before it began, to be recorded.
+    """
 
     started: RunStarted
+    staged: tuple[InputStaged, ...] = ()
+    forked: RunForked | None = None
+    refused: BudgetExceeded | None = None
+    errors: tuple[str, ...] = ()
 
 
 class ResumeRun(Order, frozen=True):
-    """Take the run up from its log. in_flight: keys of what is still being done or already has its answer waiting."""
+    """Take the run up from its log. in_flight: keys of what is still being done or already has its answer waiting.
+
+    woken: it was only put to sleep while it waited for a person, by this very host; that is no news.
+    """
 
     epoch: int
     reason: str
     in_flight: frozenset[str] = frozenset()
+    woken: bool = False
+
+
+class ApprovalPlan(msgspec.Struct, frozen=True, gc=False):
+    """The call needs a person's yes. expires_at_us: wall clock, None for never."""
+
+    expires_at_us: int | None = None
+    default: OnExpiry = "deny"
+    question: str = ""
+
+
+class ChildPlan(msgspec.Struct, frozen=True, gc=False):
+    """The call is a run of its own. run_id: of that run to be. limits: what it would have if its parent had enough."""
+
+    run_id: str
+    kind: Literal["agent", "skill"]
+    limits: Limits
 
 
 class ToolPlan(msgspec.Struct, frozen=True, gc=False):
-    """What is known about one call of a reply: its tool's effect class, or why it cannot be started."""
+    """What is known about one call of a reply: its tool's effect class, or why it cannot be started; what must be asked
+    first; and the child run that it is, if it is one.
+    """
 
     effect: EffectClass = "never_retry"
     refusal: str | None = None
+    approval: ApprovalPlan | None = None
+    child: ChildPlan | None = None
 
 
 class AcceptReply(Order, frozen=True):
-    """The model answered. plans: one for each tool call of the reply, in its order."""
+    """The model answered. plans: one for each tool call of the reply, in its order. misfit: why its words do not fit
+    the schema asked for, if they are its last.
+    """
 
     step: int
     attempt: int
     reply: Reply
     plans: tuple[ToolPlan, ...] = ()
+    misfit: str | None = None
     took_ms: int = 0
 
 
@@ -85,11 +134,144 @@ class EndByDeadline(Order, frozen=True):
     at_ms: int
 
 
+class ReachSoftTimeout(Order, frozen=True):
+    """The run's clock has reached the soft timeout."""
+
+    at_ms: int
+
+
+class AcceptGrant(Order, frozen=True):
+    """The caller's budget holds `tokens` and `usd` back for this attempt."""
+
+    step: int
+    attempt: int
+    tokens: int = 0
+    usd: float = 0.0
+
+
+class AcceptRefusal(Order, frozen=True):
+    """The caller's budget has no room for this attempt."""
+
+    step: int
+    attempt: int
+    measure: Measure
+    limit: float
+    spent: float
+    window: str = ""
+
+
+class AcceptChild(Order, frozen=True):
+    """A child run is over. spent: by it and its own children."""
+
+    call: str
+    run_id: str
+    status: Status
+    output: str = ""
+    spent: Totals = Totals()
+
+
+class EndWithParent(Order, frozen=True):
+    """The run that started this one has ended, with `status`, or wants it no more."""
+
+    status: Status
+    reason: str = ""
+
+
 class SteerRun(Order, frozen=True):
-    """Advice for the model, to be read at its next step."""
+    """Advice for the model, to be read at its next step. critic, here and below: whether a critic gave the order, which
+    is silently ignored where a person would be told why it cannot be taken.
+    """
 
     text: str
     by: str = ""
+    critic: bool = False
+    evidence: dict[str, Any] = {}
+
+
+class ObserveRun(Order, frozen=True):
+    """A critic noticed something worth a fact."""
+
+    text: str
+    by: str = "critic"
+    evidence: dict[str, Any] = {}
+
+
+class ExtendRun(Order, frozen=True):
+    """Move the hard deadline; a critic only up to the cap given at start."""
+
+    seconds: float
+    by: str = ""
+    reason: str = ""
+    critic: bool = False
+
+
+class RaiseCeiling(Order, frozen=True):
+    """Raise a limit by `more`; a critic only steps, and up to the cap given at start."""
+
+    limit: Measure
+    more: float
+    by: str = ""
+    reason: str = ""
+    critic: bool = False
+
+
+class KillRun(Order, frozen=True):
+    """End the run with status "killed"."""
+
+    reason: str = ""
+    by: str = ""
+    critic: bool = False
+    evidence: dict[str, Any] = {}
+
+
+class ChargeReview(Order, frozen=True):
+    """A review by a model cost tokens."""
+
+    usage: Usage
+    model: str = ""
+    by: str = "critic"
+
+
+class LoseCritic(Order, frozen=True):
+    """The critic failed and watches no more."""
+
+    reason: str
+    by: str = "critic"
+
+
+class NoteSleep(Order, frozen=True):
+    """The host stood still for so many seconds."""
+
+    slept_s: float
+
+
+class ApproveCall(Order, frozen=True):
+    """A person's yes."""
+
+    call: str
+    by: str = ""
+
+
+class DenyCall(Order, frozen=True):
+    """A person's no."""
+
+    call: str
+    by: str = ""
+    reason: str = ""
+
+
+class ExpireApproval(Order, frozen=True):
+    """Nobody answered; now_us: the wall clock."""
+
+    call: str
+    now_us: int
+    at_us: int = 0
+
+
+class StoreArtifact(Order, frozen=True):
+    """A file was made and its bytes are safe."""
+
+    artifact: ArtifactStored
 
 
 class SendInput(Order, frozen=True):
@@ -135,7 +317,23 @@ RunMessage: TypeAlias = (
     | AcceptUnknown
     | RetryStep
     | EndByDeadline
+    | ReachSoftTimeout
+    | AcceptGrant
+    | AcceptRefusal
+    | AcceptChild
+    | EndWithParent
     | SteerRun
+    | ObserveRun
+    | ExtendRun
+    | RaiseCeiling
+    | KillRun
+    | ChargeReview
+    | LoseCritic
+    | NoteSleep
+    | ApproveCall
+    | DenyCall
+    | ExpireApproval
+    | StoreArtifact
     | SendInput
     | EndRun
     | CancelRun
@@ -144,13 +342,17 @@ RunMessage: TypeAlias = (
 )
 
 
-def cause_of(message: RunMessage) -> str:
-    """What the envelope says led to the facts: set for orders of people, empty for what follows by itself."""
-    match message:
-        case SteerRun() | SendInput() | EndRun() | CancelRun():
-            name = type(message).__name__
-            return f"{name} by {message.by}" if message.by else name
-        case LogNote() | LogError():
-            return type(message).__name__
-        case _:
-            return ""
+FROM_PEOPLE = (
+    SteerRun,
+    ExtendRun,
+    RaiseCeiling,
+    KillRun,
+    ApproveCall,
+    DenyCall,
+    SendInput,
+    EndRun,
+    CancelRun,
+    LogNote,
+    LogError,
+)
+"""Orders whose sender is told when they cannot be taken."""

@@ -13,7 +13,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, get_args, overload
 import msgspec
 
 from ...events import EffectClass
-from ...ports import ToolContext, ToolMode, ToolSpec
+from ...ports import ApprovalTerms, ToolContext, ToolMode, ToolSpec
+from .approval import Approval, read_approval
 from .reference import find_tool, reference
 
 P = ParamSpec("P")
@@ -39,6 +40,7 @@ class FunctionTool(Generic[P, R]):
         description: str | None = None,
         timeout_s: float | None = None,
         mode: ToolMode | None = None,
+        approval: Approval = None,
     ) -> None:
         where = _place(function, name)
         self.effect = _one_of(effect, EffectClass, f"{where}, effect")
@@ -48,6 +50,7 @@ class FunctionTool(Generic[P, R]):
         self.timeout_s = timeout_s
         self._function = function
         self._arguments, self._contexts = _signature(function, where)
+        self._asking = read_approval(approval, self._arguments.__struct_fields__, where)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             self._arguments, strict=False, dec_hook=_from_text
         )
@@ -80,6 +83,18 @@ class FunctionTool(Generic[P, R]):
         except Exception as error:  # also what a type's own __post_init__ raises; the model can try again
             return self._explain(error)
         return None
+
+    def approval(self, arguments: str) -> ApprovalTerms | None:
+        """What a call with `arguments` (JSON text that passed `check`) needs before it starts, None if nothing. Never
+        raises: where that cannot be decided, a yes is needed, and the question says why.
+        """
+        if not callable(self._asking):
+            return self._asking
+        try:
+            keywords = self._decode(arguments)
+        except Exception as error:
+            return ApprovalTerms(question=self._explain(error))
+        return self._asking(keywords)
 
     def call(self, arguments: str, context: ToolContext = _NO_CONTEXT) -> str | Awaitable[str]:
         """Call the function with `arguments`; return its result as text: in mode "thread" the text itself, else an
@@ -145,6 +160,7 @@ def tool(
     description: str | None = ...,
     timeout_s: float | None = ...,
     mode: ToolMode | None = ...,
+    approval: Approval = ...,
 ) -> FunctionTool[P, R]: ...
 @overload
 def tool(
@@ -154,6 +170,7 @@ def tool(
     description: str | None = ...,
     timeout_s: float | None = ...,
     mode: ToolMode | None = ...,
+    approval: Approval = ...,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -164,19 +181,30 @@ def tool(
     description: str | None = None,
     timeout_s: float | None = None,
     mode: ToolMode | None = None,
+    approval: Approval = None,
 ) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
     """Turn a typed function into a tool: `@tool`, or `@tool(effect="pure", …)`.
 
     effect: what running it twice means (`EffectClass`). name: instead of the function's. description: instead of its
     docstring. timeout_s: seconds until a call is given up. mode: where it runs; "async" for an `async def`, else
-    "thread" unless told to be a killable "process".
+    "thread" unless told to be a killable "process". approval: whether a call waits for somebody's yes before it starts;
+    True, a question, `ApprovalTerms`, or a function of the call's arguments, by name, that returns one of these, or
+    False for a call that may just start. One that raises has not said so: the call waits.
 
     Raises:
         TypeError, ValueError: the function cannot be a tool, or an option is unknown; says what was expected.
     """
 
     def decorate(function: Callable[P, R]) -> FunctionTool[P, R]:
-        return FunctionTool(function, effect=effect, name=name, description=description, timeout_s=timeout_s, mode=mode)
+        return FunctionTool(
+            function,
+            effect=effect,
+            name=name,
+            description=description,
+            timeout_s=timeout_s,
+            mode=mode,
+            approval=approval,
+        )
 
     return decorate if function is None else decorate(function)
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from ...ports import ToolContext
 from . import process_child
 from .process_child import FAILED, FRAME, MAX_ANSWER_BYTES, RESULT
@@ -48,9 +50,9 @@ async def run_in_process(call: Callable[[str, ToolContext], str], arguments: str
     """Run `call(arguments, context)` in a new process and return its result, cut to what a fact holds.
 
     The child is a fresh interpreter: it is sent `call` pickled, imports the module it comes from, and has no file or
-    socket of this process except standard error, where its standard output goes too. It leads its own session. When
-    the call is over, cancelled, or this process dies, it is killed with everything it started, except what left its
-    process group.
+    socket of this process except standard error, where its standard output goes too; `context.desk` is None there. It
+    leads its own session. When the call is over, cancelled, or this process dies, it is killed with everything it
+    started, except what left its process group.
 
     Raises:
         ToolProcessFailed: `call` raised, could not be loaded there, or its process ended without an answer.
@@ -104,6 +106,7 @@ async def _run(order: bytes) -> str:
 
 
 def _order(call: Callable[[str, ToolContext], str], arguments: str, context: ToolContext) -> bytes:
+    context = msgspec.structs.replace(context, desk=None)  # it belongs to this process
     try:
         order = pickle.dumps((call, arguments, context))
     except ValueError:

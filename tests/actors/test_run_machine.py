@@ -271,7 +271,7 @@ class RunMachine(RuleBasedStateMachine):
     @rule()
     def alarm(self) -> None:
         due = deadline_ms(self.state)
-        works = not self.state.over and self.state.phase != "waiting" and not self.state.read_only
+        works = not self.state.over and self.state.doing != "waiting" and not self.state.read_only
         facts = self.tell(EndByDeadline(at_ms=due or 0))
         late = due is not None and works and self.now_ms >= due
         assert bool(facts) == late

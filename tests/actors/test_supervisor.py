@@ -9,7 +9,7 @@ from executus.actors.calls import Loaded
 from executus.actors.run.actor import Asked, RunAppend, RunLost
 from executus.actors.run.messages import AcceptResult, CancelRun, LogNote
 from executus.actors.supervisor import Supervisor
-from executus.events import GENESIS, NoteLogged
+from executus.events import GENESIS, NoteLogged, RunInfo
 from executus.events.codec import encode_event
 from executus.ports import Agent
 
@@ -20,12 +20,12 @@ def an_append(message: Any, asked: Asked | None) -> RunAppend:
     stored = encode_event(
         NoteLogged(type="x"), run_id=RUN, version=5, previous=GENESIS, at_us=1, elapsed_ms=1, cause="", epoch=1
     )
-    address = Address(RUN, Agent("a", model="p:m"))
+    address = Address(RunInfo(run_id=RUN, name="a"), Agent("a", model="p:m"))
     return RunAppend(address, cast(Any, None), 4, [stored], message, asked, "")
 
 
 def said_again(append: RunAppend, loaded: Loaded) -> list[Any]:
-    lost = RunLost(Address(RUN, Agent("a", model="p:m")), OSError("full"), (append,))
+    lost = RunLost(Address(RunInfo(run_id=RUN, name="a"), Agent("a", model="p:m")), OSError("full"), (append,))
     return Supervisor.not_stored(cast(Any, None), lost, loaded)
 
 

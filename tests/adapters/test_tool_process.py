@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
+from typing import Any
 
 import process_tools as tools
 import pytest
@@ -26,12 +28,12 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(one: Tool, arguments: str = "") -> str:
-    return asyncio.run(asyncio.wait_for(start(one, arguments), DEADLINE_S))
+def run(one: Tool, arguments: str = "", context: ToolContext = CONTEXT) -> str:
+    return asyncio.run(asyncio.wait_for(start(one, arguments, context), DEADLINE_S))
 
 
-async def start(one: Tool, arguments: str = "") -> str:
-    result = one.call(arguments, CONTEXT)
+async def start(one: Tool, arguments: str = "", context: ToolContext = CONTEXT) -> str:
+    result = one.call(arguments, context)
     assert not isinstance(result, str)
     return await result
 
@@ -88,6 +90,29 @@ def test_a_result_comes_back_as_text() -> None:
 
 def test_the_context_reaches_the_tool() -> None:
     assert run(tools.key) == "run 3.0 run:3.0 alice"
+
+
+class Desk:
+    """What a tool in this process may ask; it holds a lock, as a real one does, so that it cannot be sent anywhere."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+    def status(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def open_file(self, file_id: str) -> bytes:
+        raise NotImplementedError
+
+    def keep(self, name: str, content: bytes, media_type: str = "") -> str:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("one", [tools.desk, tools.Shout("!")])
+def test_the_desk_stays_in_the_host(one: Tool) -> None:
+    here = ToolContext("run", "3.0", "run:3.0", "alice", desk=Desk())
+    assert run(one, "{}", here) in ("None", "{}!")
+    assert here.desk is not None
 
 
 def test_an_exception_keeps_its_name_and_its_text() -> None:

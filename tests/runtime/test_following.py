@@ -86,7 +86,9 @@ def test_a_watcher_that_stops_reading_delays_nobody_and_catches_up(opened: Any) 
     first = next(slow)
     assert run.result(DEADLINE_S).status == "ok"
     rest = list(slow)
-    assert [event.version for event in [first, *rest]] == list(range(1, 1 + 1 + 400 * 4 + 3))
+    last = runtime.load(run.id).version
+    assert last > 1_600
+    assert [event.version for event in [first, *rest]] == list(range(1, last + 1))
 
 
 def test_a_coroutine_that_stops_watching_leaves_the_run_alone(opened: Any) -> None:

@@ -68,7 +68,7 @@ class Host:
         self.supervisor = BoundSupervisor.spawn(around, self.directory)
         for run_id, head in world.disk.heads.items():
             if head.version and not head.over:
-                self.supervisor.actor_ref.tell(Recover(Address(run_id, AGENT)))
+                self.supervisor.actor_ref.tell(Recover(Address(RunInfo(run_id=run_id, name="sim"), AGENT)))
 
     def close(self) -> None:
         """Begin to close, as a runtime does; what is under way goes on for a while."""
@@ -153,7 +153,7 @@ class Client:
 
         asked.ack.add_done_callback(told)
         self.asked.append((host, asked))
-        host.supervisor.actor_ref.tell(Admit(Address(run_id, AGENT), started, asked))
+        host.supervisor.actor_ref.tell(Admit(Address(RunInfo(run_id=run_id, name="sim"), AGENT), started, asked))
 
 
 @dataclass

@@ -1,0 +1,67 @@
+"""What a tool may ask of its run while it works."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FileRefused
+from ..events import ArtifactStored
+from ..events.clean import clean_text
+from ..ports import ArtifactStore, FileStager
+from ..projections import self_status
+from .run.messages import StoreArtifact
+
+if TYPE_CHECKING:
+    from .run.actor import RunActor
+
+NAME = 255
+"""Characters kept of an artifact's name."""
+
+
+class RunDesk:
+    """`ports.Desk` for one tool call. Thread-safe: it reads what the run's actor last decided, and tells it things."""
+
+    def __init__(self, actor: RunActor, call: str, files: FileStager | None, artifacts: ArtifactStore) -> None:
+        self._actor, self._call, self._files, self._artifacts = actor, call, files, artifacts
+
+    def status(self) -> dict[str, Any]:
+        """See `ports.Desk.status`."""
+        return self_status(self._actor.state, self._actor.now_ms())
+
+    def open_file(self, file_id: str) -> bytes:
+        """See `ports.Desk.open_file`."""
+        if self._files is None:
+            raise FileRefused("this host keeps no attachments: Runtime(files=...)")
+        return self._files.open(self._actor.address.run_id, file_id)
+
+    def keep(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
+        """See `ports.Desk.keep`."""
+        stored = kept(self._artifacts, name, content, media_type, self._call)
+        self._actor.address.tell(StoreArtifact(artifact=stored))
+        return stored.sha256
+
+
+def kept(store: ArtifactStore, name: object, content: object, media_type: object, call: str = "") -> ArtifactStored:
+    """Store a file's bytes; returns the fact that says so.
+
+    Raises:
+        FileRefused: too large, or the store failed.
+        TypeError, ValueError: a wrong argument, with what was expected.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"artifact, name: expected a non-empty string, got {name!r}")
+    if not isinstance(content, bytes):
+        raise TypeError(f"artifact, content: expected bytes, got {type(content).__name__}")
+    if not isinstance(media_type, str):
+        raise TypeError(f"artifact, media_type: expected a string, got {media_type!r}")
+    address = store.put(content)
+    if address != hashlib.sha256(content).hexdigest():
+        raise FileRefused(f"the artifact store answered {address!r}, which is not the content's SHA-256")
+    return ArtifactStored(
+        sha256=address,
+        name=clean_text(name, NAME),
+        media_type=clean_text(media_type, NAME),
+        size=len(content),
+        call=call,
+    )

@@ -1,0 +1,63 @@
+"""What executus needs from the world, as Protocols. Every one is optional; adapters do not inherit from them.
+
+Also here: what crosses those ports, and `Agent`, what a host asks to be run. Nothing here names a library of ours.
+"""
+
+if __name__ != "executus.ports":  # loaded a second time under a wrong name: two copies of every class
+    raise ImportError(f"import executus.ports, not {__name__}")
+
+from .agents import MOST, Agent, Delegate, Phase, Progress, Skill, is_seconds
+from .budget import Allowance, Budget, Window
+from .family import Palette
+from .files import ArtifactStore, Delivery, FileStager, InputFile, Parcel
+from .journal import Append, Follower, Journal, RunSummary
+from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
+from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
+from .system import Clock, Ids
+from .tools import ApprovalTerms, AsksFirst, Desk, Tool, ToolContext, ToolMode
+
+__all__ = [
+    "Agent",
+    "Allowance",
+    "Append",
+    "ApprovalTerms",
+    "ArtifactStore",
+    "AsksFirst",
+    "Budget",
+    "Clock",
+    "Continue",
+    "Critic",
+    "Delegate",
+    "Delivery",
+    "Delta",
+    "Desk",
+    "Extend",
+    "FileStager",
+    "Follower",
+    "Ids",
+    "InputFile",
+    "Journal",
+    "Judged",
+    "Kill",
+    "MOST",
+    "Model",
+    "ModelRequest",
+    "Palette",
+    "Parcel",
+    "Phase",
+    "Prices",
+    "Progress",
+    "Raise",
+    "Reply",
+    "Review",
+    "RunSummary",
+    "Skill",
+    "Steer",
+    "Tool",
+    "ToolContext",
+    "ToolMode",
+    "ToolSpec",
+    "Verdict",
+    "Window",
+    "is_seconds",
+]

@@ -1,0 +1,117 @@
+"""The port to the event store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from ..errors import JournalError
+from ..events import Event
+from ..events.codec import Stored
+from ..projections import Checkpoint
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's row in the journal's index. version, position: of its newest event. over: a terminal fact is in."""
+
+    run_id: str
+    version: int
+    first_position: int
+    position: int
+    over: bool
+    hash: bytes
+
+
+class Append(Protocol):
+    """One append on its way: facts of one run, in order, that are stored together or not at all.
+
+    expected: the run's version before it. stored: the encoded events, versions expected+1, expected+2, …
+    request_key: on a run's first append, the caller-scoped key of promise P3, or "".
+    `done` is called exactly once, on a thread of the journal, never under a lock: with None after the commit is
+    durable (by then the events carry their positions), or with the error. After an error other than `JournalConflict`,
+    `RequestRepeated` and `Deposed` it is unknown what was stored: read again.
+    """
+
+    run_id: str
+    expected: int
+    stored: Sequence[Stored]
+    request_key: str
+
+    def done(self, error: JournalError | None) -> None:
+        """Told once how it went."""
+        ...
+
+
+class Follower(Protocol):
+    """Told what was committed, after it was: batches in order of position. Must return at once and never raise."""
+
+    def __call__(self, events: Sequence[Event], /) -> None:
+        """Take note of `events`."""
+        ...
+
+
+class Journal(Protocol):
+    """The event store. Thread-safe. Append-only: positions grow and are never reused; readers see what is durable."""
+
+    @property
+    def epoch(self) -> int:
+        """The ownership under which this journal appends; one higher at every opening by an owner."""
+        ...
+
+    def append(self, append: Append) -> None:
+        """Queue an append; returns at once.
+
+        Raises:
+            JournalUnavailable: the journal is closed; `done` is then not called.
+            Overloaded: its queue is full; `done` is then not called.
+        """
+        ...
+
+    def read(self, run_id: str, after: int = 0, limit: int | None = None, *, verify: bool = False) -> list[Event]:
+        """The run's events with version > `after`, in order; at most `limit`. `verify` checks the hash chain.
+
+        Raises:
+            UnknownRun: no such run.
+            LogCorrupt: an event does not decode, is missing, or (with `verify`) the chain is broken.
+        """
+        ...
+
+    def load(self, run_id: str) -> Checkpoint:
+        """The fold of all the run's events, from the newest usable snapshot and the events after it.
+
+        Raises:
+            UnknownRun, LogCorrupt, UnknownFact: as `read`.
+        """
+        ...
+
+    def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Events of all runs with position > `after`, in order of position; at most `limit`. One whose bytes do not
+        decode comes as `Opaque` with schema -1, so that a reader can go on past it.
+        """
+        ...
+
+    def head(self) -> int:
+        """The highest position, 0 when empty."""
+        ...
+
+    def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
+        """Rows of the index by first position, ascending, with first position > `after`."""
+        ...
+
+    def run(self, run_id: str) -> RunSummary | None:
+        """The row of one run, or None."""
+        ...
+
+    def find_request(self, request_key: str) -> str | None:
+        """The run that a request key started, or None."""
+        ...
+
+    def follow(self, follower: Follower) -> Callable[[], None]:
+        """Tell `follower` of every commit from now on; returns the function that ends it."""
+        ...
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Store what is queued, then let go. Returns False if that took longer than `timeout` seconds."""
+        ...

@@ -1,0 +1,105 @@
+"""The port to tools, and what crosses it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from ..events import EffectClass, OnExpiry
+from .models import ToolSpec
+
+
+class ToolContext(msgspec.Struct, frozen=True):
+    """What a tool is told about its call. key: the idempotency key, the same for every attempt of this call.
+
+    desk: what the tool may ask of its run; None in a child process.
+    """
+
+    run_id: str
+    call: str
+    key: str
+    caller_id: str = ""
+    desk: Desk | None = None
+
+
+class Desk(Protocol):
+    """What a tool may ask of its run while it works. Thread-safe."""
+
+    def status(self) -> dict[str, Any]:
+        """The run's live tallies, what is left of each limit, and its deadline (`projections.self_status`)."""
+        ...
+
+    def open_file(self, file_id: str) -> bytes:
+        """The content of an attachment of this run.
+
+        Raises:
+            FileRefused: no such file in this run.
+        """
+        ...
+
+    def keep(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
+        """Store an artifact of the run; returns its address (SHA-256, hex) as soon as the bytes are safe.
+
+        Raises:
+            FileRefused: a bad name, or too large.
+        """
+        ...
+
+
+class ApprovalTerms(msgspec.Struct, frozen=True):
+    """What a call needs before it starts: somebody's yes.
+
+    expires_s: wall-clock seconds until `default` happens; None waits for ever. question: what the person is asked.
+    """
+
+    expires_s: float | None = None
+    default: OnExpiry = "deny"
+    question: str = ""
+
+
+@runtime_checkable
+class AsksFirst(Protocol):
+    """A tool some of whose calls need approval."""
+
+    def approval(self, arguments: str) -> ApprovalTerms | None:
+        """The terms for a call with these arguments (JSON text that passed `check`), or None if it may just start."""
+        ...
+
+
+ToolMode: TypeAlias = Literal["async", "thread", "process"]
+"""Where a tool runs: on the runtime's event loop, on its bounded threads, or in a child process that can be killed."""
+
+
+@runtime_checkable
+class Tool(Protocol):
+    """Something a model may ask for."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the model is told."""
+        ...
+
+    @property
+    def effect(self) -> EffectClass:
+        """What running it twice means; decides what happens to a call that a crash interrupted."""
+        ...
+
+    @property
+    def mode(self) -> ToolMode:
+        """Where it runs."""
+        ...
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds until a call is given up, or None for the run's own deadline only."""
+        ...
+
+    def check(self, arguments: str) -> str | None:
+        """Return None if `arguments` (JSON text) fit, else one sentence that tells the model what was expected."""
+        ...
+
+    def call(self, arguments: str, context: ToolContext) -> str | Awaitable[str]:
+        """Run it; return the text for the model. An exception is told to the model as an error."""
+        ...

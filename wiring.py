@@ -1,0 +1,247 @@
+"""The ports a host passed, checked, and what stands in for those it did not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .actors.address import Address
+from .actors.budget_desk import BudgetDesk
+from .actors.pooled import Cancellable
+from .actors.run.messages import AcceptGrant, AcceptRefusal
+from .adapters.budgets import FixedBudget
+from .adapters.files.artifacts import DirectoryArtifacts, MemoryArtifacts
+from .adapters.palette.registered import RegisteredPalette
+from .events import BudgetExceeded, Event, RunInfo, Usage
+from .handles import wait
+from .ports import (
+    Agent,
+    Allowance,
+    ArtifactStore,
+    Budget,
+    Critic,
+    Delivery,
+    FileStager,
+    Journal,
+    Model,
+    Palette,
+    Prices,
+    Skill,
+)
+from .projections.allowing import Granted, Refused, Want
+
+log = logging.getLogger("executus.runtime")
+
+T = TypeVar("T")
+
+PAGE = 2_000
+"""Events of the journal read at once when views are rebuilt."""
+
+REPLY_TOKENS = 4_096
+"""Output tokens expected of a model call whose agent declares no maximum."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What a runtime works with beside its journal and agents."""
+
+    palette: Palette
+    tiers: Mapping[str, str | Model]
+    critic: Critic | Callable[[RunInfo], Critic | None] | None
+    budget: Budget | None
+    prices: Prices | None
+    delivery: Delivery | None
+    files: FileStager | None
+    artifacts: ArtifactStore
+
+    def critic_of(self, address: Address) -> Critic | None:
+        """Who watches the run: its agent's critic, or the runtime's, which may be chosen by run and may be nobody."""
+        if address.agent.critic is not None:
+            return address.agent.critic
+        if self.critic is None or isinstance(self.critic, Critic):
+            return self.critic
+        try:
+            found = self.critic(address.info)
+        except Exception:
+            log.exception("run %s: choosing its critic failed; nobody watches it", address.run_id)
+            return None
+        if found is None or isinstance(found, Critic):
+            return found
+        log.error("run %s: expected a Critic or None, got %r; nobody watches it", address.run_id, found)
+        return None
+
+
+def checked_ports(
+    path: str | os.PathLike[str] | None,
+    agents: Sequence[Agent],
+    skills: Sequence[Skill],
+    *,
+    palette: Palette | None,
+    tiers: Mapping[str, str | Model] | None,
+    critic: Critic | Callable[[RunInfo], Critic | None] | None,
+    budget: Budget | Sequence[Allowance] | None,
+    prices: Prices | None,
+    delivery: Delivery | None,
+    files: FileStager | None,
+    artifacts: ArtifactStore | None,
+) -> Ports:
+    """The ports of a runtime.
+
+    Raises:
+        TypeError, ValueError: a wrong argument, with what was expected.
+    """
+    tiers = dict(tiers or {})
+    for name, model in tiers.items():
+        if not isinstance(name, str) or not isinstance(model, (str, Model)):
+            raise TypeError(f"Runtime, tiers[{name!r}]: expected 'provider:name' or a Model, got {model!r}")
+    _port("palette", palette, Palette)
+    if critic is not None and not isinstance(critic, Critic) and not callable(critic):
+        raise TypeError(f"Runtime, critic: expected a Critic or a function of a RunInfo, got {critic!r}")
+    if budget is not None and not isinstance(budget, Budget):
+        if isinstance(budget, (str, bytes)) or not isinstance(budget, Sequence):
+            raise TypeError(f"Runtime, budget: expected a Budget or a sequence of Allowance, got {budget!r}")
+        budget = FixedBudget(*budget)
+    _port("delivery", delivery, Delivery)
+    _port("files", files, FileStager)
+    _port("artifacts", artifacts, ArtifactStore)
+    if prices is not None and not callable(getattr(prices, "cost_usd", None)):
+        raise TypeError(f"Runtime, prices: expected Prices (with cost_usd), got {prices!r}")
+    return Ports(
+        palette=palette if palette is not None else RegisteredPalette(agents, skills),
+        tiers=tiers,
+        critic=critic,
+        budget=budget,
+        prices=prices,
+        delivery=delivery,
+        files=files,
+        artifacts=artifacts if artifacts is not None else LazyArtifacts(path),
+    )
+
+
+def _port(name: str, given: object, port: Any) -> None:
+    if given is not None and not isinstance(given, port):
+        raise TypeError(f"Runtime, {name}: expected a {port.__name__}, got {given!r}")
+
+
+class LazyArtifacts:
+    """`ports.ArtifactStore` beside the journal (`PATH-artifacts`), made when the first artifact is; without a path, in
+    memory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None) -> None:
+        self._path = path
+        self._store: ArtifactStore | None = None
+
+    def put(self, content: bytes) -> str:
+        """See `ports.ArtifactStore.put`."""
+        return self._made().put(content)
+
+    def get(self, sha256: str) -> bytes:
+        """See `ports.ArtifactStore.get`."""
+        return self._made().get(sha256)
+
+    def _made(self) -> ArtifactStore:
+        store = self._store
+        if store is None:
+            where = self._path
+            store = MemoryArtifacts() if where is None else DirectoryArtifacts(f"{os.fspath(where)}-artifacts")
+            self._store = store
+        return store
+
+
+class RunReserver:
+    """`actors.run.actor.Reserver` on the budget desk: it knows what a model call of an agent may take."""
+
+    def __init__(self, desk: BudgetDesk, prices: Prices | None) -> None:
+        self._desk, self._prices = desk, prices
+
+    def reserve(
+        self,
+        address: Address,
+        step: int,
+        attempt: int,
+        context_tokens: int,
+        reply: Callable[[AcceptGrant | AcceptRefusal], None],
+    ) -> Cancellable:
+        """See `actors.run.actor.Reserver`."""
+        agent = address.agent
+        declared = agent.max_call_tokens
+        tokens = declared if declared is not None else context_tokens + REPLY_TOKENS
+        info = address.info
+        want = Want(
+            run_id=info.run_id,
+            root_run_id=info.root_run_id,
+            step=step,
+            attempt=attempt,
+            tokens=tokens,
+            usd=self._usd(agent, min(context_tokens, tokens), tokens),
+            estimated=declared is None,
+        )
+
+        def told(answer: Granted | Refused) -> None:
+            if isinstance(answer, Granted):
+                reply(AcceptGrant(step=step, attempt=attempt, tokens=answer.tokens, usd=answer.usd))
+            else:
+                reply(
+                    AcceptRefusal(
+                        step=step,
+                        attempt=attempt,
+                        measure=answer.measure,
+                        limit=answer.limit,
+                        spent=answer.spent,
+                        window=answer.window,
+                    )
+                )
+
+        return self._desk.reserve(info.caller_id, want, told)
+
+    def _usd(self, agent: Agent, context_tokens: int, tokens: int) -> float:
+        """What so many tokens may cost: of those beyond the context, all are taken for output, the dearer kind."""
+        if self._prices is None:
+            return 0.0
+        usage = Usage(input=context_tokens, output=tokens - context_tokens)
+        try:
+            cost = self._prices.cost_usd(agent.model_name, usage)
+        except Exception:
+            log.warning("the price of %s is not known", agent.model_name, exc_info=True)
+            return 0.0
+        return cost or 0.0
+
+
+def spent_fact(refused: Refused) -> BudgetExceeded:
+    """The fact that the caller's budget has no room."""
+    return BudgetExceeded(
+        measure=refused.measure, limit=refused.limit, spent=refused.spent, scope="caller", window=refused.window
+    )
+
+
+def why_spent(refused: BudgetExceeded) -> str:
+    """Why a start was refused, for people."""
+    return f"the budget ({refused.window}) of {refused.limit:.6g} {refused.measure} is spent: {refused.spent:.6g} used"
+
+
+def everything(journal: Journal) -> Iterator[Event]:
+    """Every event of a journal, a page at a time."""
+    after = 0
+    while True:
+        page = journal.scan(after=after, limit=PAGE)
+        if not page:
+            return
+        yield from page
+        after = page[-1].position
+
+
+def run_on_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Run `coroutine` on the runtime's loop."""
+    return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
+
+def run_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
+    """The same, and wait for what it returns."""
+    result: T = wait(run_on_loop(loop, coroutine), timeout, "the attachments are not yet stored")
+    return result
