@@ -12,34 +12,78 @@ if __name__ != "executus":  # loaded under the clone's folder name: two copies o
     raise ImportError(f"import executus, not {__name__}")
 
 if TYPE_CHECKING:
+    from .adapters.critics.judge import ModelCritic
+    from .adapters.critics.stuck import StuckCritic
     from .adapters.models.scripted import ScriptedModel
     from .adapters.tools.functions import tool
-    from .errors import ExecutusError, ModelRefused, ModelUnavailable
-    from .events import Event, Image, Message, Text, Usage
+    from .adapters.tools.status import self_status
+    from .errors import BudgetSpent, ExecutusError, ModelRefused, ModelUnavailable
+    from .events import Event, Image, Limits, Message, Text, Usage
     from .handles import Result, Run
-    from .ports import Agent, Delta, Model, ModelRequest, Reply, Tool, ToolContext
+    from .ports import (
+        Agent,
+        Allowance,
+        ApprovalTerms,
+        Continue,
+        Critic,
+        Delegate,
+        Delta,
+        Extend,
+        InputFile,
+        Judged,
+        Kill,
+        Model,
+        ModelRequest,
+        Phase,
+        Progress,
+        Raise,
+        Reply,
+        Skill,
+        Steer,
+        Tool,
+        ToolContext,
+    )
     from .runtime import Runtime
 
 _HOMES = {
     "Agent": "ports",
+    "Allowance": "ports",
+    "ApprovalTerms": "ports",
+    "BudgetSpent": "errors",
+    "Continue": "ports",
+    "Critic": "ports",
+    "Delegate": "ports",
     "Delta": "ports",
     "Event": "events",
     "ExecutusError": "errors",
+    "Extend": "ports",
     "Image": "events",
+    "InputFile": "ports",
+    "Judged": "ports",
+    "Kill": "ports",
+    "Limits": "events",
     "Message": "events",
     "Model": "ports",
+    "ModelCritic": "adapters.critics.judge",
     "ModelRefused": "errors",
     "ModelRequest": "ports",
     "ModelUnavailable": "errors",
+    "Phase": "ports",
+    "Progress": "ports",
+    "Raise": "ports",
     "Reply": "ports",
     "Result": "handles",
     "Run": "handles",
     "Runtime": "runtime",
     "ScriptedModel": "adapters.models.scripted",
+    "Skill": "ports",
+    "Steer": "ports",
+    "StuckCritic": "adapters.critics.stuck",
     "Text": "events",
     "Tool": "ports",
     "ToolContext": "ports",
     "Usage": "events",
+    "self_status": "adapters.tools.status",
     "tool": "adapters.tools.functions",
 }
 
@@ -47,24 +91,43 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
+    "Allowance",
+    "ApprovalTerms",
+    "BudgetSpent",
+    "Continue",
+    "Critic",
+    "Delegate",
     "Delta",
     "Event",
     "ExecutusError",
+    "Extend",
     "Image",
+    "InputFile",
+    "Judged",
+    "Kill",
+    "Limits",
     "Message",
     "Model",
+    "ModelCritic",
     "ModelRefused",
     "ModelRequest",
     "ModelUnavailable",
+    "Phase",
+    "Progress",
+    "Raise",
     "Reply",
     "Result",
     "Run",
     "Runtime",
     "ScriptedModel",
+    "Skill",
+    "Steer",
+    "StuckCritic",
     "Text",
     "Tool",
     "ToolContext",
     "Usage",
+    "self_status",
     "tool",
 ]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from .actors.address import Address
+from .actors.budget_desk import BudgetDesk
 from .actors.printing import print_of
 from .actors.run.actor import Asked
 from .actors.run.intake import WORDS, clean_input
@@ -20,7 +24,8 @@ from .errors import FileRefused, UnknownAgent
 from .events import BudgetExceeded, Image, InputPart, InputStaged, Limits, RunInfo, RunStarted, Text
 from .events.clean import clean_json, clean_text
 from .handles import as_parts
-from .ports import MOST, Agent, Delta, InputFile, Model, is_seconds
+from .ports import MOST, Agent, Delta, FileStager, InputFile, Model, is_seconds
+from .wiring import spent_fact
 
 AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
@@ -226,6 +231,45 @@ def staged(file: InputFile, file_id: Any) -> tuple[InputStaged, Text]:
     )
     told = f"Attached file: {fact.name} ({fact.media_type}, {fact.size} bytes), file id {fact.file_id}"
     return fact, Text(told)
+
+
+async def stage(plan: Planned, stager: FileStager | None) -> Admit:
+    """Hand the attachments to the host's stager; the order then names them. For the runtime's loop.
+
+    Raises:
+        FileRefused: one was not taken; nothing is started.
+    """
+    started = plan.order.started
+    facts: list[InputStaged] = []
+    told: list[InputPart] = []
+    for file in plan.files if stager is not None else ():
+        info, agent = started.info, started.agent
+        call = partial(stager.stage, info.run_id, agent.name, file.name, file.media_type, file.content)  # type: ignore[union-attr]
+        file_id = await asyncio.to_thread(call)
+        if inspect.isawaitable(file_id):
+            file_id = await file_id
+        fact, text = staged(file, file_id)
+        facts.append(fact)
+        told.append(text)
+    started = structs.replace(started, input=(*started.input, *told))
+    return Admit(plan.order.address, started, Asked(StartRun(started=started, staged=tuple(facts))))
+
+
+def gated(order: Admit, budgets: BudgetDesk, now_us: int) -> Admit:
+    """The same order, paid by its caller's budget; to be recorded as refused if that has nothing left.
+
+    Raises:
+        Exception: the host's `Budget` cannot say what the caller may spend.
+    """
+    caller = order.started.info.caller_id
+    if not budgets.allowances(caller):
+        return order
+    started = structs.replace(order.started, budgeted=True)
+    start = order.asked.message
+    assert isinstance(start, StartRun)
+    order = Admit(order.address, started, Asked(structs.replace(start, started=started)))
+    refused = budgets.check(caller, now_us)
+    return order if refused is None else over_budget(order, spent_fact(refused))
 
 
 def over_budget(order: Admit, refused: BudgetExceeded) -> Admit:

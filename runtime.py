@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import inspect
 import logging
 import os
 import threading
@@ -12,21 +11,19 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from msgspec import structs
-
 from .actors.address import Address
 from .actors.budget_desk import BudgetDesk
+from .actors.deliveries import Courier
 from .actors.desk import RunDesk
 from .actors.dispatcher import Dispatcher
 from .actors.observers import Observers
 from .actors.run.actor import Asked, RunActor, Surroundings, request_key_of
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
-from .actors.supervisor import Admit, CloseDown, Recover, Supervisor
+from .actors.supervisor import Admit, CloseDown, HostWoke, Recover, Supervisor
 from .adapters.system import SystemClock, SystemIds
 from .admission import (
     AS_AGENT,
@@ -35,10 +32,9 @@ from .admission import (
     agents_by_name,
     at_least_one,
     checked_models,
-    in_tier,
-    over_budget,
+    gated,
     planned,
-    staged,
+    stage,
 )
 from .errors import (
     BudgetSpent,
@@ -52,7 +48,7 @@ from .errors import (
     UnknownRun,
     WouldDeadlock,
 )
-from .events import InputPart, InputStaged, RunFinished, RunInfo, RunStarted
+from .events import InputPart, RunFinished, RunInfo
 from .handles import Result, Run, wait, wait_async
 from .journal import Router, Subscription, open_journal
 from .ports import (
@@ -76,8 +72,9 @@ from .ports import (
     is_seconds,
 )
 from .projections import Checkpoint, PendingApproval, ended
+from .recovery import recoverable
 from .resuming import going_on
-from .wiring import RunReserver, checked_ports, everything, run_on, run_on_loop, spent_fact, why_spent
+from .wiring import RunReserver, checked_ports, everything, run_on, run_on_loop, why_spent
 
 log = logging.getLogger("executus.runtime")
 
@@ -176,7 +173,7 @@ class Runtime:
         self._pid = os.getpid()
         self.journal = open_journal(path)
         self._router = Router(self.journal)
-        self._scheduler = Dispatcher(self._clock)
+        self._scheduler = Dispatcher(self._clock, lambda slept_s: self._tell_supervisor(HostWoke(slept_s)))
         ports = self._ports
         self._calls = CallRunner(
             self.journal,
@@ -213,12 +210,17 @@ class Runtime:
         if self._budgets is not None:
             self._budgets.rebuild(everything(self.journal))
             self.journal.follow(self._budgets)
+        self._courier: Courier | None = None
+        if ports.delivery is not None:
+            self._courier = Courier(self._around, ports.delivery, ports.artifacts)
         if resume and path is not None:
             try:
                 self._recover()
             except BaseException:
                 self.close()
                 raise
+        if self._courier is not None:
+            self._courier.start()
 
     # -------------------------------------------------------------- starting
 
@@ -264,7 +266,7 @@ class Runtime:
         del options["self"], options["timeout"]
         plan = self._plan(options)
         if plan.files:
-            plan.order = run_on(self._calls.loop, self._stage(plan), timeout)
+            plan.order = run_on(self._calls.loop, stage(plan, self._ports.files), timeout)
         return self._start(self._gated(plan.order), timeout)
 
     async def start_async(
@@ -295,7 +297,7 @@ class Runtime:
         del options["self"], options["timeout"]
         plan = self._plan(options)
         if plan.files:
-            staging = run_on_loop(self._calls.loop, self._stage(plan))
+            staging = run_on_loop(self._calls.loop, stage(plan, self._ports.files))
             plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
         return await self._start_async(self._gated(plan.order), timeout)
 
@@ -348,38 +350,9 @@ class Runtime:
             plan.files = ()
         return plan
 
-    async def _stage(self, plan: Planned) -> Admit:
-        """Hand the attachments to the host's stager, on the runtime's loop."""
-        stager, started = self._ports.files, plan.order.started
-        assert stager is not None
-        facts: list[InputStaged] = []
-        told: list[InputPart] = []
-        for file in plan.files:
-            stage = partial(
-                stager.stage, started.info.run_id, started.agent.name, file.name, file.media_type, file.content
-            )
-            file_id = await asyncio.to_thread(stage)
-            if inspect.isawaitable(file_id):
-                file_id = await file_id
-            fact, text = staged(file, file_id)
-            facts.append(fact)
-            told.append(text)
-        started = structs.replace(started, input=(*started.input, *told))
-        return Admit(plan.order.address, started, Asked(StartRun(started=started, staged=tuple(facts))))
-
     def _gated(self, order: Admit) -> Admit:
         """The same order, to be recorded as refused if the caller's budget has nothing left."""
-        if self._budgets is None:
-            return order
-        caller = order.started.info.caller_id
-        if not self._budgets.allowances(caller):
-            return order
-        started = structs.replace(order.started, budgeted=True)
-        start = order.asked.message
-        assert isinstance(start, StartRun)
-        order = Admit(order.address, started, Asked(structs.replace(start, started=started)))
-        refused = self._budgets.check(caller, self._clock.wall_us())
-        return order if refused is None else over_budget(order, spent_fact(refused))
+        return order if self._budgets is None else gated(order, self._budgets, self._clock.wall_us())
 
     def _start(self, order: Admit, timeout: float | None) -> Run:
         try:
@@ -422,44 +395,9 @@ class Runtime:
 
     def _recover(self) -> None:
         """Give the unfinished runs of known agents to the supervisor; others stay suspended until a host has theirs."""
-        for row in self.journal.runs(unfinished=True):
-            try:
-                first = self.journal.read(row.run_id, limit=1)
-            except JournalError as error:  # its log is damaged: boot goes on without it (P9)
-                log.error("run %s is set aside: %s", row.run_id, error)
-                continue
-            fact = first[0].fact if first else None
-            if not isinstance(fact, RunStarted):
-                continue
-            address = self._recoverable(fact)
-            if address is not None:
-                self._directory[row.run_id] = address
-                self._tell_supervisor(Recover(address))
-
-    def _recoverable(self, started: RunStarted) -> Address | None:
-        """Where an unfinished run is to live, or None if it is not for this host, or not yet, to take up."""
-        info = started.info
-        if info.parent_run_id:
-            parent = self.journal.run(info.parent_run_id)
-            if parent is not None and not parent.over:
-                return None  # its parent takes it up again
-            address = Address(info, Agent(info.name or "orphan", model="none:none"))  # it will never be asked anything
-            address.orphaned = "cancelled"
-            if parent is not None:
-                with suppress(JournalError):
-                    address.orphaned = self.journal.load(info.parent_run_id).state.status or "cancelled"
-            return address
-        agent = self._agents.get(started.agent.name)
-        if agent is None:
-            log.info("run %s stays suspended: no agent of its name is given", info.run_id)
-            return None
-        try:
-            return Address(
-                info, in_tier(agent, info.model_tier if info.model_tier != agent.tier else "", self._ports.tiers)
-            )
-        except ValueError as error:
-            log.error("run %s stays suspended: %s", info.run_id, error)
-            return None
+        for address in recoverable(self.journal, self._agents, self._ports.tiers):
+            self._directory[address.run_id] = address
+            self._tell_supervisor(Recover(address))
 
     # -------------------------------------------------------------- looking
 
@@ -497,6 +435,20 @@ class Runtime:
         """
         self._check_open()
         return self._ports.artifacts.get(sha256)
+
+    def redeliver(self, run: Run | str, timeout: float | None = 60.0) -> None:
+        """Deliver a run's output now: what waits for its next attempt, and anew what was given up.
+
+        Raises:
+            MessageRefused: it is not over, was not to be delivered, or is delivered; or this runtime has no delivery.
+            UnknownRun, Overloaded, RuntimeClosed, TimeoutError.
+        """
+        self.may_block("redeliver")
+        self._check_open()
+        run_id = run if isinstance(run, str) else run.id
+        if self._courier is None:
+            raise MessageRefused(run_id, "redeliver", "this runtime has no delivery: Runtime(delivery=...)")
+        wait(self._courier.redeliver(run_id), timeout, "the attempt is not yet stored")
 
     def waiting(self) -> list[tuple[Run, PendingApproval]]:
         """Every call of a live run that waits for a person's approval. Reads each live run's log."""
@@ -546,6 +498,8 @@ class Runtime:
                 stopped.get(timeout=max(0.1, timeout / 2))
             except Exception:
                 log.warning("the actors are busy; closing without them")
+            if self._courier is not None:
+                self._courier.close()
             self._router.close()
             let_go = self._calls.close(max(0.1, min(1.0, until - time.monotonic())))
             # The actors outlive the journal, so that whoever waits for something queued learns that it was stored.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -52,28 +52,28 @@ def judgement(review: Any, by: str) -> Judgement:
     return Judgement(tuple(orders), type(order) is KillRun)
 
 
-def _order(verdict: Any, by: str) -> Order | None:
-    kind: Any = type(verdict)  # exact: a subclass of a verdict may do anything when it is read
-    if kind is Continue:
+def _order(verdict: object, by: str) -> Order | None:
+    # Exact types: a subclass of a verdict may do anything when it is read.
+    if type(verdict) is Continue:
         if verdict.text == "":
             return None
         return ObserveRun(text=_text("text", verdict.text), by=by, evidence=_evidence(verdict.evidence))
-    if kind is Steer:
+    if type(verdict) is Steer:
         text = _text("text", verdict.text)
         if not text.strip():
             raise ValueError("Steer, text: expected some advice, got no words")
         return SteerRun(text=text, by=by, critic=True, evidence=_evidence(verdict.evidence))
-    if kind is Extend:
-        seconds = verdict.seconds
-        if type(seconds) not in (int, float) or not math.isfinite(seconds) or not 0 < seconds < MOST:
+    if type(verdict) is Extend:
+        seconds: object = verdict.seconds
+        if not _is_number(seconds) or not 0 < seconds < MOST:
             raise ValueError(f"Extend, seconds: expected seconds > 0, got {_shown(seconds)}")
         return ExtendRun(seconds=seconds, by=by, reason=_text("reason", verdict.reason), critic=True)
-    if kind is Raise:
-        steps = verdict.steps
+    if type(verdict) is Raise:
+        steps: object = verdict.steps
         if type(steps) is not int or not 0 < steps < MOST:
             raise ValueError(f"Raise, steps: expected a whole number ≥ 1, got {_shown(steps)}")
         return RaiseCeiling(limit="steps", more=steps, by=by, reason=_text("reason", verdict.reason), critic=True)
-    if kind is Kill:
+    if type(verdict) is Kill:
         reason = _text("reason", verdict.reason)
         return KillRun(reason=reason, by=by, critic=True, evidence=_evidence(verdict.evidence))
     raise TypeError(f"expected a Verdict, or Judged with one, got {_shown(verdict)}")
@@ -101,10 +101,15 @@ def _usage(usage: Any) -> Usage:
     for count in (usage.input, usage.output, usage.thinking, usage.cache_read, usage.cache_write):
         if type(count) is not int or not 0 <= count < MOST:
             raise ValueError(f"Judged, usage: expected whole numbers of tokens ≥ 0, got {_shown(count)}")
-    cost: Any = usage.cost_usd
-    if cost is not None and not (type(cost) in (int, float) and 0 <= cost < MOST):
+    cost: object = usage.cost_usd
+    if cost is not None and not (_is_number(cost) and 0 <= cost < MOST):
         raise ValueError(f"Judged, usage, cost_usd: expected dollars ≥ 0 or None, got {_shown(cost)}")
     return usage
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it is a plain, finite number: no bool, and nothing that only behaves like one."""
+    return (type(value) is int and abs(value) <= MOST) or (type(value) is float and math.isfinite(value))
 
 
 def _shown(value: Any) -> str:

@@ -50,6 +50,7 @@ from .messages import (
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
+    ChargeReview,
     EndByDeadline,
     ExpireApproval,
     KillRun,
@@ -215,7 +216,7 @@ class Doze(msgspec.Struct, frozen=True):
 class RunActor(PooledActor):
     """One run. At most one message at a time, from its mailbox; see the module."""
 
-    urgent = PooledActor.urgent | {UrgentAsked, EndByDeadline, KillRun}
+    urgent = PooledActor.urgent | {UrgentAsked, EndByDeadline, ChargeReview, KillRun}
     bounded = frozenset((Asked, UrgentAsked))
 
     def __init__(self, around: Surroundings, address: Address, checkpoint: Checkpoint | None = None) -> None:

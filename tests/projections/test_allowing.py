@@ -100,9 +100,8 @@ def test_to_wait_for_the_whole_caller_goes_before_waiting_for_ones_own_family() 
             "the allowance of 1,000 tokens within an hour is spent (1,200 tokens)",
         ),
         (
-            Refused(measure="tokens", limit=1000, spent=0, window="run", want=5000),
-            "a call that may take 5,000 tokens is more than the whole allowance of 1,000 tokens for one run with its "
-            "children",
+            Refused(measure="tokens", limit=1000, spent=0, window="day", want=5000),
+            "a call that may take 5,000 tokens is more than the whole allowance of 1,000 tokens within a day",
         ),
         (
             Refused(measure="cost_usd", limit=0.5, spent=0.4, window="month", want=0.25),

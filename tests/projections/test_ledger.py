@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_facts import FactRun
 
@@ -24,6 +24,8 @@ from executus.projections.rolling import NOTHING, SLACK, Spent, nano
 
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 START_US = 1_800_000_000_000_000
+
+FEWER = settings(max_examples=40)
 
 usages = st.builds(
     Usage,
@@ -94,6 +96,7 @@ def truth(runs: list[FactRun], caller: str) -> Spent:
     )
 
 
+@FEWER
 @given(logs())
 def test_what_is_spent_is_what_the_runs_did_in_any_interleaving(made: tuple[list[FactRun], list[Event]]) -> None:
     runs, log = made
@@ -102,6 +105,7 @@ def test_what_is_spent_is_what_the_runs_did_in_any_interleaving(made: tuple[list
         assert ledger.account(caller).total == truth(runs, caller)
 
 
+@FEWER
 @given(logs(), st.randoms(use_true_random=False))
 def test_an_event_told_again_changes_nothing(made: tuple[list[FactRun], list[Event]], chance) -> None:
     _, log = made
@@ -113,6 +117,7 @@ def test_an_event_told_again_changes_nothing(made: tuple[list[FactRun], list[Eve
     assert ledger == recount(log)
 
 
+@FEWER
 @given(logs())
 def test_counted_caller_by_caller_or_all_at_once_is_the_same(made: tuple[list[FactRun], list[Event]]) -> None:
     runs, log = made
@@ -123,11 +128,12 @@ def test_counted_caller_by_caller_or_all_at_once_is_the_same(made: tuple[list[Fa
         assert alone["accounts"].get(caller) == whole["accounts"].get(caller)
 
 
+@FEWER
 @given(logs(), st.integers(0, 40 * DAY_US))
 def test_a_window_is_never_shorter_than_its_name_and_at_most_one_bucket_longer(
     made: tuple[list[FactRun], list[Event]], later_us: int
 ) -> None:
-    runs, log = made
+    _, log = made
     ledger = Ledger()
     charges: list[tuple[int, int]] = []
     for event in log:
@@ -146,9 +152,10 @@ def test_a_window_is_never_shorter_than_its_name_and_at_most_one_bucket_longer(
             assert least <= spent <= most, window
 
 
+@FEWER
 @given(logs())
 def test_held_back_is_what_calls_under_way_declared(made: tuple[list[FactRun], list[Event]]) -> None:
-    runs, log = made
+    _, log = made
     ledger = Ledger()
     open_calls: dict[str, int] = {}
     for event in log:
@@ -161,6 +168,7 @@ def test_held_back_is_what_calls_under_way_declared(made: tuple[list[FactRun], l
         assert held == sum(open_calls.values())
 
 
+@FEWER
 @given(logs())
 def test_a_family_is_forgotten_when_its_last_run_is_over(made: tuple[list[FactRun], list[Event]]) -> None:
     runs, log = made
