@@ -7,9 +7,9 @@ What holds (P8), as long as no call takes more than it declared:
 - Estimates (`Want.estimated`): a call is let in while everything spent and held back leaves any room at all, and its
   whole estimate is held back then. Spend passes the limit by less than one call.
 
-Calls that take more than they declared add what they took too much: one call's excess for each call under way. A
-call that declares nothing holds nothing back. Tool calls and running time are not declared: they are looked at before
-each model call, so that they pass the limit by at most what the calls under way bring.
+Calls that take more than they declared add what they took too much: one call's excess for each call let in and not yet
+counted. A call that declares nothing holds nothing back. Tool calls and running time are not declared: they are looked
+at before each model call, so that they pass the limit by at most what the calls under way bring.
 """
 
 from __future__ import annotations
