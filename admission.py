@@ -252,7 +252,10 @@ async def stage(plan: Planned, stager: FileStager | None) -> Admit:
         facts.append(fact)
         told.append(text)
     started = structs.replace(started, input=(*started.input, *told))
-    return Admit(plan.order.address, started, Asked(StartRun(started=started, staged=tuple(facts))))
+    start = plan.order.asked.message
+    assert isinstance(start, StartRun)
+    start = structs.replace(start, started=started, staged=tuple(facts))
+    return Admit(plan.order.address, started, Asked(start))
 
 
 def gated(order: Admit, budgets: BudgetDesk, now_us: int) -> Admit:
@@ -276,7 +279,9 @@ def over_budget(order: Admit, refused: BudgetExceeded) -> Admit:
     """The same run, to be recorded as refused. Its request id is not used up: asked again later, it may be let in."""
     started = structs.replace(order.started, info=structs.replace(order.started.info, request_id=""))
     address = Address(started.info, order.address.agent)
-    return Admit(address, started, Asked(StartRun(started=started, refused=refused)))
+    start = order.asked.message
+    assert isinstance(start, StartRun)
+    return Admit(address, started, Asked(structs.replace(start, started=started, refused=refused)))
 
 
 def agents_by_name(agents: Sequence[Agent]) -> dict[str, Agent]:

@@ -24,6 +24,7 @@ from .actors.run.actor import Asked, RunActor, Surroundings, request_key_of
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit, CloseDown, HostWoke, Recover, Supervisor
+from .adapters.files.names import checked_name
 from .adapters.system import SystemClock, SystemIds
 from .admission import (
     AS_AGENT,
@@ -50,7 +51,7 @@ from .errors import (
 )
 from .events import InputPart, RunFinished, RunInfo
 from .handles import Result, Run, wait, wait_async
-from .journal import Router, Subscription, open_journal
+from .journal import BesideJournal, Router, Subscription
 from .ports import (
     Agent,
     Allowance,
@@ -64,6 +65,7 @@ from .ports import (
     FileStager,
     Ids,
     InputFile,
+    Journal,
     Model,
     Palette,
     Prices,
@@ -74,7 +76,7 @@ from .ports import (
 from .projections import Checkpoint, PendingApproval, ended
 from .recovery import recoverable
 from .resuming import going_on
-from .wiring import RunReserver, checked_ports, everything, run_on, run_on_loop, why_spent
+from .wiring import Choices, RunReserver, checked_ports, everything, opened, run_on, run_on_loop, why_spent
 
 log = logging.getLogger("executus.runtime")
 
@@ -111,6 +113,11 @@ class Runtime:
     artifacts: where what runs make is kept; by default beside the journal. sleep_after_s: a run that has waited so long
     for a person gives up its actor until it is answered.
 
+    record, durable: choose by `RunInfo`, for a run and its children. One that is not durable lives in memory beside the
+    journal: it is seen by its `Run` only and gone with the process. One that is not recorded leaves nothing but its
+    result when it is over. degrade: a journal that cannot be opened is no error; runs then live in memory, and each
+    says so in its log.
+
     Thread-safe, for sync and async hosts, several in a process. Use it as a context manager, or `close` it.
 
     Raises:
@@ -133,6 +140,9 @@ class Runtime:
         delivery: Delivery | None = None,
         files: FileStager | None = None,
         artifacts: ArtifactStore | None = None,
+        record: Callable[[RunInfo], bool] | None = None,
+        durable: Callable[[RunInfo], bool] | None = None,
+        degrade: bool = False,
         resume: bool = True,
         max_live_runs: int = 20_000,
         tool_threads: int = 32,
@@ -171,8 +181,12 @@ class Runtime:
         self._unanswered: set[Asked] = set()
         self._nobody_answers = False
         self._pid = os.getpid()
-        self.journal = open_journal(path)
+        self._choices = Choices(record, durable)
+        self._stored, self._degraded = opened(path, degrade)
+        self._beside = BesideJournal(self._stored) if path is not None or record is not None else None
+        self.journal: Journal = self._beside or self._stored
         self._router = Router(self.journal)
+        self._stored_router = Router(self._stored) if self._beside is not None else self._router
         self._scheduler = Dispatcher(self._clock, lambda slept_s: self._tell_supervisor(HostWoke(slept_s)))
         ports = self._ports
         self._calls = CallRunner(
@@ -240,6 +254,8 @@ class Runtime:
         interactive: bool = False,
         dry_run: bool = False,
         deliver: bool = True,
+        record: bool | None = None,
+        durable: bool | None = None,
         tier: str = "",
         max_steps: int | None = None,
         timeout_s: float | None = AS_AGENT,
@@ -253,9 +269,9 @@ class Runtime:
         request ids are theirs: the same `request_id` twice is the same run. files: attachments; images go to the model,
         others to the file stager, without one they are ignored. interactive: after a reply without tool calls the run
         waits for `Run.send` or `Run.end`. dry_run: tools are not executed. deliver: False keeps the output from the
-        runtime's delivery. tier: instead of the agent's model. max_steps, timeout_s, limits (by the names of
-        `events.Limits`): instead of the agent's. on_delta: shown pieces of replies while they are made, on the
-        runtime's loop; never stored. timeout: seconds to wait for the journal.
+        runtime's delivery. record, durable: instead of what the runtime chooses. tier: instead of the agent's model.
+        max_steps, timeout_s, limits (by the names of `events.Limits`): instead of the agent's. on_delta: shown pieces of
+        replies while they are made, on the runtime's loop; never stored. timeout: seconds to wait for the journal.
 
         Raises:
             UnknownAgent, BudgetSpent, FileRefused, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.
@@ -285,6 +301,8 @@ class Runtime:
         interactive: bool = False,
         dry_run: bool = False,
         deliver: bool = True,
+        record: bool | None = None,
+        durable: bool | None = None,
         tier: str = "",
         max_steps: int | None = None,
         timeout_s: float | None = AS_AGENT,
@@ -344,10 +362,17 @@ class Runtime:
     def _plan(self, options: dict[str, Any]) -> Planned:
         self._check_open()
         options["deliver"] = options["deliver"] and self._ports.delivery is not None
+        chosen = {label: options.pop(label) for label in ("record", "durable")}
         tiers, run_id = self._ports.tiers, self._ids.run_id()
         plan = planned(self._agents, tiers, run_id, self._clock.wall_us(), **options)
         if self._ports.files is None:
             plan.files = ()
+        started = plan.order.started
+        recorded, is_durable = self._choices.of(started.info, **chosen)
+        if self._beside is not None and not (recorded and is_durable):
+            self._beside.keep_aside(run_id, recorded=recorded)
+        if self._degraded:
+            plan.order = Admit(plan.order.address, started, Asked(StartRun(started=started, errors=(self._degraded,))))
         return plan
 
     def _gated(self, order: Admit) -> Admit:
@@ -420,7 +445,7 @@ class Runtime:
     def events(self, after: int = 0) -> Subscription:
         """All durable facts of all runs with position > `after`, live, for `for` and `async for`; ends at close."""
         self._check_open()
-        return Subscription(self.journal, after=after, router=self._router)
+        return Subscription(self._stored, after=after, router=self._stored_router)
 
     @property
     def live_runs(self) -> int:
@@ -501,6 +526,7 @@ class Runtime:
             if self._courier is not None:
                 self._courier.close()
             self._router.close()
+            self._stored_router.close()
             let_go = self._calls.close(max(0.1, min(1.0, until - time.monotonic())))
             # The actors outlive the journal, so that whoever waits for something queued learns that it was stored.
             let_go = self.journal.close(max(0.1, until - time.monotonic())) and let_go
@@ -572,7 +598,9 @@ class Runtime:
             return address.finished()
         self._check_open()
         future: Future[RunFinished] = Future()
-        end = ended(self.journal.load(run_id).state)
+        end = self._beside.end_of(run_id) if self._beside is not None else None
+        if end is None:
+            end = ended(self.journal.load(run_id).state)
         if end is not None:
             future.set_result(end)
         else:
@@ -599,6 +627,9 @@ class Runtime:
         return self._calls.owns(thread) or self._scheduler.owns(thread)
 
     def _why_not_live(self, run_id: str) -> str:
+        end = self._beside.end_of(run_id) if self._beside is not None else None
+        if end is not None:
+            return f"it is over, with status {end.status}"
         state = self.journal.load(run_id).state
         return f"it is over, with status {state.status}" if state.over else "no agent of its name is in this runtime"
 
@@ -612,7 +643,7 @@ class Runtime:
         self._supervisor.actor_ref.tell(message)
 
     def _desk(self, actor: RunActor, call: str) -> Desk:
-        return RunDesk(actor, call, self._ports.files, self._ports.artifacts)
+        return RunDesk(actor, call, self._ports.files, self._ports.artifacts, checked_name)
 
     def _model(self, name: str) -> Model:
         tier = name.removeprefix("tier:")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -17,8 +18,10 @@ from .actors.run.messages import AcceptGrant, AcceptRefusal
 from .adapters.budgets import FixedBudget
 from .adapters.files.artifacts import DirectoryArtifacts, MemoryArtifacts
 from .adapters.palette.registered import RegisteredPalette
+from .errors import JournalError
 from .events import BudgetExceeded, Event, RunInfo, Usage
 from .handles import wait
+from .journal import open_journal
 from .ports import (
     Agent,
     Allowance,
@@ -136,6 +139,7 @@ class LazyArtifacts:
     def __init__(self, path: str | os.PathLike[str] | None) -> None:
         self._path = path
         self._store: ArtifactStore | None = None
+        self._making = threading.Lock()
 
     def put(self, content: bytes) -> str:
         """See `ports.ArtifactStore.put`."""
@@ -146,12 +150,12 @@ class LazyArtifacts:
         return self._made().get(sha256)
 
     def _made(self) -> ArtifactStore:
-        store = self._store
-        if store is None:
-            where = self._path
-            store = MemoryArtifacts() if where is None else DirectoryArtifacts(f"{os.fspath(where)}-artifacts")
-            self._store = store
-        return store
+        with self._making:
+            if self._store is None:
+                where = self._path
+                stored = where is not None
+                self._store = DirectoryArtifacts(f"{os.fspath(where)}-artifacts") if stored else MemoryArtifacts()  # type: ignore[arg-type]
+            return self._store
 
 
 class RunReserver:
@@ -218,6 +222,65 @@ def spent_fact(refused: Refused) -> BudgetExceeded:
     return BudgetExceeded(
         measure=refused.measure, limit=refused.limit, spent=refused.spent, scope="caller", window=refused.window
     )
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the host chooses run by run."""
+
+    record: Callable[[RunInfo], bool] | None
+    durable: Callable[[RunInfo], bool] | None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no function.
+
+        Raises:
+            TypeError: with what was expected.
+        """
+        for label, choose in (("record", self.record), ("durable", self.durable)):
+            if choose is not None and not callable(choose):
+                raise TypeError(f"Runtime, {label}: expected a function of a RunInfo, got {choose!r}")
+
+    def of(self, info: RunInfo, record: bool | None, durable: bool | None) -> tuple[bool, bool]:
+        """Whether the run is recorded, and durable. A choice that fails is yes: nothing is lost by it.
+
+        Raises:
+            TypeError: what was asked for at the start is no bool.
+        """
+        return _chosen("record", record, self.record, info), _chosen("durable", durable, self.durable, info)
+
+
+def _chosen(label: str, asked: object, choose: Callable[[RunInfo], bool] | None, info: RunInfo) -> bool:
+    if asked is not None:
+        if not isinstance(asked, bool):
+            raise TypeError(f"start, {label}: expected True, False or None, got {asked!r}")
+        return asked
+    if choose is None:
+        return True
+    try:
+        chosen: Any = choose(info)
+    except Exception:
+        log.exception("choosing %s for run %s failed; taken as yes", label, info.run_id)
+        return True
+    if not isinstance(chosen, bool):
+        log.error("choosing %s for run %s: expected True or False, got %r; taken as yes", label, info.run_id, chosen)
+        return True
+    return chosen
+
+
+def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[Journal, str]:
+    """The journal, and why it is only in memory if it should be stored and cannot be.
+
+    Raises:
+        JournalError, OSError: it cannot be opened, and the host did not say to go on without it.
+    """
+    try:
+        return open_journal(path), ""
+    except (JournalError, OSError) as error:
+        if not degrade:
+            raise
+        log.error("the journal cannot be opened; runs are kept in memory only: %s", error)
+        return open_journal(None), f"this run is kept in memory only: its journal could not be opened: {error}"
 
 
 def why_spent(refused: BudgetExceeded) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileRefused
@@ -20,10 +21,20 @@ NAME = 255
 
 
 class RunDesk:
-    """`ports.Desk` for one tool call. Thread-safe: it reads what the run's actor last decided, and tells it things."""
+    """`ports.Desk` for one tool call. Thread-safe: it reads what the run's actor last decided, and tells it things.
 
-    def __init__(self, actor: RunActor, call: str, files: FileStager | None, artifacts: ArtifactStore) -> None:
-        self._actor, self._call, self._files, self._artifacts = actor, call, files, artifacts
+    check: returns a file name as it may be kept, or raises `FileRefused`.
+    """
+
+    def __init__(
+        self,
+        actor: RunActor,
+        call: str,
+        files: FileStager | None,
+        artifacts: ArtifactStore,
+        check: Callable[[str], str],
+    ) -> None:
+        self._actor, self._call, self._files, self._artifacts, self._check = actor, call, files, artifacts, check
 
     def status(self) -> dict[str, Any]:
         """See `ports.Desk.status`."""
@@ -37,7 +48,7 @@ class RunDesk:
 
     def keep(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
         """See `ports.Desk.keep`."""
-        stored = kept(self._artifacts, name, content, media_type, self._call)
+        stored = kept(self._artifacts, self._check(name), content, media_type, self._call)
         self._actor.address.tell(StoreArtifact(artifact=stored))
         return stored.sha256
 

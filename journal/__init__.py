@@ -3,6 +3,7 @@
 if __name__ != "executus.journal":  # loaded a second time under a wrong name: two copies of every class
     raise ImportError(f"import executus.journal, not {__name__}")
 
+from .beside import BesideJournal
 from .memory import MemoryJournal
 from .opening import open_journal, read_journal
 from .outside import OutsideReader
@@ -12,6 +13,7 @@ from .subscription import Subscription
 from .verify import verify_run
 
 __all__ = [
+    "BesideJournal",
     "MemoryJournal",
     "OutsideReader",
     "Router",

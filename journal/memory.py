@@ -192,6 +192,14 @@ class MemoryJournal:
         except Exception as error:  # something that is no append: it fails alone
             return JournalUnavailable(f"this append cannot be stored: {error!r}")
 
+    def forget(self, run_id: str) -> None:
+        """Drop a run that is over; one that is not, or is unknown, is left alone."""
+        with self._lock:
+            kept = self._runs.get(run_id)
+            if kept is not None and kept.head.over:
+                self._finished.remove(run_id)
+                self._forget(run_id)
+
     def _forget(self, run_id: str) -> None:
         kept = self._runs.pop(run_id)
         self._requests.pop(kept.request_key, None)

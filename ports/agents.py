@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ from ..events import EffectClass, Limits
 from .models import Model
 from .supervision import Critic
 from .tools import Tool, ToolMode
+
+DELEGATE_NAME = re.compile(r"[A-Za-z0-9_-]{1,57}")
+"""What providers take after "agent__" and "skill__"."""
 
 MOST = 1 << 53
 """Whole numbers stay below this, so that every reader of a log can hold them."""
@@ -59,6 +63,8 @@ class Delegate:
             TypeError, ValueError: with what was expected.
         """
         _named("Delegate", self.name)
+        if isinstance(self.tools, str):
+            raise TypeError(f"Delegate {self.name!r}, tools: expected a sequence of names, got {self.tools!r}")
         _limits(f"Delegate {self.name!r}", self)
 
 
@@ -180,7 +186,11 @@ class Agent:
             for entry in entries:
                 if not isinstance(entry, (str, Delegate)):
                     raise TypeError(f"{what}, {kind}s: expected names or Delegate objects, got {entry!r}")
-                name = f"{kind}__{entry if isinstance(entry, str) else entry.name}"
+                called = entry if isinstance(entry, str) else entry.name
+                if not DELEGATE_NAME.fullmatch(called):
+                    wanted = "1 to 57 of A-Z a-z 0-9 _ -, as providers take them"
+                    raise ValueError(f"{what}, {kind}s: expected a name of {wanted}, got {called!r}")
+                name = f"{kind}__{called}"
                 if name in seen:
                     raise ValueError(f"{what}: two tools are named {name!r}")
                 seen.add(name)
