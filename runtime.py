@@ -270,8 +270,9 @@ class Runtime:
         others to the file stager, without one they are ignored. interactive: after a reply without tool calls the run
         waits for `Run.send` or `Run.end`. dry_run: tools are not executed. deliver: False keeps the output from the
         runtime's delivery. record, durable: instead of what the runtime chooses. tier: instead of the agent's model.
-        max_steps, timeout_s, limits (by the names of `events.Limits`): instead of the agent's. on_delta: shown pieces of
-        replies while they are made, on the runtime's loop; never stored. timeout: seconds to wait for the journal.
+        max_steps, timeout_s, limits (by the names of `events.Limits`): instead of the agent's. on_delta: shown
+        pieces of replies while they are made, on the runtime's loop; never stored. timeout: seconds to wait for the
+        journal.
 
         Raises:
             UnknownAgent, BudgetSpent, FileRefused, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.

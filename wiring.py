@@ -21,7 +21,7 @@ from .adapters.palette.registered import RegisteredPalette
 from .errors import JournalError
 from .events import BudgetExceeded, Event, RunInfo, Usage
 from .handles import wait
-from .journal import open_journal
+from .journal import MemoryJournal, SqliteJournal, open_journal
 from .ports import (
     Agent,
     Allowance,
@@ -268,7 +268,7 @@ def _chosen(label: str, asked: object, choose: Callable[[RunInfo], bool] | None,
     return chosen
 
 
-def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[Journal, str]:
+def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[MemoryJournal | SqliteJournal, str]:
     """The journal, and why it is only in memory if it should be stored and cannot be.
 
     Raises:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from ..errors import RequestRepeated
 from ..events import Event, RunFinished, RunStarted
-from ..ports import Append, Follower, Journal, RunSummary
+from ..ports import Append, Follower, RunSummary
 from ..projections import Checkpoint
 from .memory import MemoryJournal
+from .sqlite import SqliteJournal
 
 KEPT = 1_000
 """Finished runs in memory that are remembered, for whoever asks late."""
@@ -23,7 +24,7 @@ class BesideJournal:
     by position (`scan`, `head`, `runs`) is the stored journal's alone.
     """
 
-    def __init__(self, stored: Journal) -> None:
+    def __init__(self, stored: MemoryJournal | SqliteJournal) -> None:
         self.stored = stored
         self.aside = MemoryJournal(keep_finished=KEPT)
         self._lock = threading.Lock()
@@ -60,7 +61,7 @@ class BesideJournal:
                 self._aside[append.run_id] = self._aside[root]
         if append.run_id not in self._aside:
             other = self.aside.find_request(append.request_key) if append.request_key else None
-            home: Journal = self.stored
+            home: MemoryJournal | SqliteJournal = self.stored
         else:
             other = self.stored.find_request(append.request_key) if append.request_key else None
             home = self.aside
@@ -91,7 +92,7 @@ class BesideJournal:
 
     # -------------------------------------------------------------- reading
 
-    def _home(self, run_id: str) -> Journal:
+    def _home(self, run_id: str) -> MemoryJournal | SqliteJournal:
         return self.aside if run_id in self._aside else self.stored
 
     def read(self, run_id: str, after: int = 0, limit: int | None = None, *, verify: bool = False) -> list[Event]:
@@ -105,6 +106,14 @@ class BesideJournal:
     def run(self, run_id: str) -> RunSummary | None:
         """See `ports.Journal.run`."""
         return self._home(run_id).run(run_id)
+
+    def rows(self, run_id: str) -> list[tuple[int, int, str, bytes | str]]:
+        """The run's rows as they are stored; see `verify.StoredRows`."""
+        return self._home(run_id).rows(run_id)
+
+    def blob(self, run_id: str, sha256: bytes) -> bytes | None:
+        """A blob as it is stored; see `verify.StoredRows`."""
+        return self._home(run_id).blob(run_id, sha256)
 
     def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Of the stored journal; see `ports.Journal.scan`."""
