@@ -462,6 +462,21 @@ class Runtime:
         self._check_open()
         return self._ports.artifacts.get(sha256)
 
+    def spending(self, caller: str, timeout: float | None = 60.0) -> dict[str, Any]:
+        """What a caller has spent and holds back: "total", "hour", "day", "month" (by bucket), "runs" and "reserved".
+        It equals that of `projections.ledger.recount` over the log. Empty without a budget.
+
+        Raises:
+            RuntimeClosed, TimeoutError.
+        """
+        self.may_block("spending")
+        self._check_open()
+        if self._budgets is None:
+            return {}
+        shown: dict[str, Any] = wait(self._budgets.standing(caller), timeout, "the ledger is not yet told")
+        account: dict[str, Any] = shown["accounts"].get(caller, {})
+        return account
+
     def redeliver(self, run: Run | str, timeout: float | None = 60.0) -> None:
         """Deliver a run's output now: what waits for its next attempt, and anew what was given up.
 
