@@ -197,10 +197,10 @@ class Ledger:
     """Every caller's account, as of the events applied so far.
 
     What counts. Tokens and cost: at `StepCompleted` and `CriticReviewed`; the cost by `price` if that is given and
-    knows the model, else as the provider said, else nothing. Tool calls: at `ToolStarted`. Runtime: the growth of each
-    run's own clock between its facts, but for the time it waits for a person. Children are charged like any run, to
-    their own caller, which is their root's. A call whose answer was lost with its host counts nothing: the log does
-    not know it. Runs that were only taken in from a record made elsewhere do not count.
+    knows the model, else as the provider said, else nothing. Tool calls: at `ToolStarted` and `ChildStarted`. Runtime:
+    the growth of each run's own clock between its facts, but for the time it waits for a person. Children are charged
+    like any run, to their own caller, which is their root's. A call whose answer was lost with its host counts nothing:
+    the log does not know it. Runs that were only taken in from a record made elsewhere do not count.
 
     Not thread-safe. Memory: the windows' buckets of each caller, the runs that are not over, the ids of those that
     ended in the last month.
@@ -277,9 +277,9 @@ class Ledger:
             for key in account.held.of_run(event.run_id):
                 if key[1] == fact.step:
                     account.held.remove(key)
-        elif type(fact) is ToolStarted:
+        elif type(fact) is ToolStarted or type(fact) is ChildStarted:
+            calls = int(fact.call not in run.calls)
             run.calls.add(fact.call)
-            calls = 1
         elif type(fact) is ToolFinished or type(fact) is ToolOutcomeUnknown or type(fact) is ChildFinished:
             run.calls.discard(fact.call)
         else:
@@ -288,8 +288,6 @@ class Ledger:
                     account.held.remove((event.run_id, fact.step, fact.attempt))
                 case CriticReviewed():
                     usage, answered = fact.usage, fact.model
-                case ChildStarted():
-                    run.calls.add(fact.call)
                 case InputAwaited():
                     run.awaiting = True
                 case InputReceived():

@@ -168,6 +168,18 @@ def test_a_failed_call_and_an_ended_run_give_back_what_they_held() -> None:
     house.no_drift()
 
 
+def test_a_request_of_a_run_that_is_over_is_dropped_and_the_run_forgotten() -> None:
+    house = House(HOUR)
+    one, two = house.start(), house.start()
+    one.finish()
+    house.commit(one)
+    house.ask(one, 100)
+    assert house.answer(one) is None
+    house.ask(two, 100)
+    assert isinstance(house.answer(two), Granted)
+    assert list(house.desk._callers) == [two.run_id]
+
+
 def test_asking_again_for_the_same_call_gets_the_same_room_and_takes_none() -> None:
     house = House(HOUR)
     one, two = house.start(), house.start()

@@ -9,18 +9,20 @@ from hypothesis import strategies as st
 from run_facts import FactRun
 
 from executus.events import (
+    ApprovalDenied,
     ApprovalRequested,
     ChildFinished,
     ChildStarted,
     Event,
     InputAwaited,
+    InputReceived,
     StepStarted,
     ToolFinished,
     ToolStarted,
     Usage,
 )
 from executus.projections.ledger import Account, Ledger, cost_usd, recount
-from executus.projections.rolling import NOTHING, SLACK, Spent, nano
+from executus.projections.rolling import NOTHING, SLACK, Rolling, Spent, nano
 
 MINUTE_US, HOUR_US, DAY_US = 60_000_000, 3_600_000_000, 86_400_000_000
 START_US = 1_800_000_000_000_000
@@ -228,6 +230,49 @@ def test_while_one_call_runs_another_ones_approval_is_no_standing_still() -> Non
     run.work(30)
     run.add(ChildFinished(call="1.2", run_id="x", status="ok"))
     assert recount(run.events).account("alice").total.runtime_ms == 430
+
+
+def test_what_a_fact_says_was_waited_is_not_charged_though_no_fact_says_since_when() -> None:
+    for waited in (InputReceived(input=(), waited_ms=8000), ApprovalDenied(call="1.0", waited_ms=8000)):
+        run = FactRun()
+        run.elapsed_ms += 9000
+        run.add(waited)
+        assert recount(run.events).account("alice").total.runtime_ms == 1000
+
+
+def test_a_message_that_comes_while_an_approval_is_awaited_ends_no_wait() -> None:
+    run = FactRun()
+    run.add(ApprovalRequested(call="1.0", name="buy"))
+    run.add(InputReceived(input=()))
+    run.elapsed_ms += 86_400_000
+    run.add(ApprovalDenied(call="1.0", waited_ms=86_400_000))
+    assert recount(run.events).account("alice").total.runtime_ms == 0
+
+
+def test_a_child_is_a_tool_call_of_its_parent_and_counted_once() -> None:
+    run = FactRun()
+    run.add(ChildStarted(call="1.0", name="helper", run_id="x"))
+    assert recount(run.events).account("alice").total.tool_calls == 1
+    run.add(ToolStarted(call="1.0", name="helper"))
+    assert recount(run.events).account("alice").total.tool_calls == 1
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 60)), max_size=60))
+def test_a_sum_remembered_between_two_questions_is_the_sum_counted_anew(moves: list[tuple[bool, int]]) -> None:
+    rolling = Rolling(1, 3)
+    for adds, second in moves:
+        if adds:
+            rolling.add(second * 1_000_000, Spent(1))
+        else:
+            anew = sum(amount.tokens for at, amount in rolling.buckets.items() if at >= second - 3)
+            assert rolling.sum(second * 1_000_000).tokens == anew
+
+
+def test_a_bucket_that_makes_place_for_a_newer_one_leaves_the_remembered_sum_too() -> None:
+    rolling = Rolling(1, 3)
+    for second in range(100):
+        rolling.add(second * 1_000_000, Spent(1))
+        assert rolling.sum(5_000_000).tokens == sum(at >= 2 for at in rolling.buckets)
 
 
 def test_every_end_of_a_call_gives_back_what_was_held_for_it() -> None:
