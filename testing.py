@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import NODEFAULT, structs
@@ -15,31 +16,44 @@ from .actors.run.decide import decide
 from .actors.run.messages import RunMessage
 from .actors.run.refusal import Refusal
 from .adapters.models.scripted import ScriptedModel, attempts, call, say
-from .events import AgentPrint, Fact, Limits, Message, RunInfo, RunStarted, Text
+from .events import AgentPrint, Fact, Limits, Message, PhasePrint, RunInfo, RunStarted, Text
 from .projections import RunState, Transcript, evolve, evolve_transcript, outstanding
 
 SPEC_RUN_ID = "00000000-0000-7000-8000-000000000001"
 """The id of a run in a specification."""
+
+UNTIMED = Limits(timeout_s=None)
+"""The usual limits, without a deadline."""
 
 
 def run_started(
     input: str = "Go.",
     *,
     instructions: str = "",
-    max_steps: int = 50,
+    limits: Limits = UNTIMED,
+    max_steps: int | None = None,
     timeout_s: float | None = None,
-    max_attempts: int = 4,
+    max_attempts: int | None = None,
+    phases: Sequence[PhasePrint] = (),
     interactive: bool = False,
     dry_run: bool = False,
+    budgeted: bool = False,
 ) -> RunStarted:
-    """The first fact of a run, with the given input and limits; without a deadline unless `timeout_s` is given."""
+    """The first fact of a run, with the given input and limits; without a deadline unless one is given.
+
+    max_steps, timeout_s, max_attempts: in place of those in `limits`. phases: the parts the agent works in. budgeted:
+    each model call waits for a grant of the caller's budget (`AcceptGrant`).
+    """
+    given = {"max_steps": max_steps, "timeout_s": timeout_s, "max_attempts": max_attempts}
+    limits = structs.replace(limits, **{name: value for name, value in given.items() if value is not None})
     return RunStarted(
-        info=RunInfo(run_id=SPEC_RUN_ID, name="spec", max_iterations=max_steps),
-        agent=AgentPrint(name="spec", model="scripted", instructions=instructions),
-        limits=Limits(max_steps=max_steps, timeout_s=timeout_s, max_attempts=max_attempts),
+        info=RunInfo(run_id=SPEC_RUN_ID, name="spec", max_iterations=limits.max_steps),
+        agent=AgentPrint(name="spec", model="scripted", instructions=instructions, phases=tuple(phases)),
+        limits=limits,
         input=(Text(input),),
         interactive=interactive,
         dry_run=dry_run,
+        budgeted=budgeted,
     )
 
 
@@ -81,8 +95,8 @@ class RunSpec:
         return list(transcript.messages)
 
     def owes(self, *keys: str) -> RunSpec:
-        """Check what the world owes the run now, by key: `model:STEP:ATTEMPT`, `tool:CALL`, `retry:STEP:ATTEMPT`,
-        `deadline:MS`.
+        """Check what the world owes the run now, by key: `model:STEP:ATTEMPT`, `tool:CALL`, `child:CALL`,
+        `reserve:STEP:ATTEMPT`, `retry:STEP:ATTEMPT`, `expiry:CALL:US`, `deadline:MS`, `soft:MS`.
 
         Raises:
             AssertionError: it is something else.
