@@ -40,7 +40,11 @@ def begun(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
 
 def onward(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
     """`facts`, and then the next step, or the end if a limit leaves no room for one."""
-    after = folded(state, facts)
+    return _onward(folded(state, facts), facts, now_ms)
+
+
+def _onward(after: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
+    """The same, when the state after `facts` is known."""
     bound = reached(after, now_ms)
     if bound is not None:
         return [*facts, *_at_the_limit(after, bound, now_ms)]
@@ -56,14 +60,14 @@ def settled(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
         return facts
     if after.governed.approvals:
         return [*facts, ApprovalAwaited(since_ms=now_ms)]
-    return onward(state, facts, now_ms)
+    return _onward(after, facts, now_ms)
 
 
 def said_its_say(state: RunState, facts: list[Fact], stop: StopReason, misfit: str | None, now_ms: int) -> list[Fact]:
     """A reply without tool calls: read on if somebody spoke meanwhile, else the phase or the run is done."""
     after = folded(state, facts)
     if after.heard:
-        return onward(state, facts, now_ms)
+        return _onward(after, facts, now_ms)
     if stop in ("content_filter", "refusal"):
         why = f"the model stopped with {stop}"
         return [*facts, finished(after, "error", "model", why, now_ms, error=why)]
