@@ -183,7 +183,7 @@ class RunReserver:
             step=step,
             attempt=attempt,
             tokens=tokens,
-            usd=self._usd(agent, min(context_tokens, tokens), tokens),
+            usd=self._usd(agent, 0 if declared is not None else context_tokens, tokens),
             estimated=declared is None,
         )
 
@@ -199,13 +199,20 @@ class RunReserver:
                         limit=answer.limit,
                         spent=answer.spent,
                         window=answer.window,
+                        why=answer.why,
                     )
                 )
 
         return self._desk.reserve(info.caller_id, want, told)
 
+    def give_up(self, run_id: str) -> None:
+        """See `actors.run.actor.Reserver`."""
+        self._desk.give_up(run_id)
+
     def _usd(self, agent: Agent, context_tokens: int, tokens: int) -> float:
-        """What so many tokens may cost: of those beyond the context, all are taken for output, the dearer kind."""
+        """What so many tokens may cost at most: with a declared maximum all are taken for output, the dearest kind; an
+        estimate takes the context for input.
+        """
         if self._prices is None:
             return 0.0
         usage = Usage(input=context_tokens, output=tokens - context_tokens)

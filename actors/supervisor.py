@@ -361,6 +361,8 @@ class Supervisor(PooledActor):
         if not isinstance(address.end, RunQuarantined):
             return
         self.directory[address.run_id] = address  # visible as quarantined until this host ends (P5)
+        if self.around.budget is not None:
+            self.around.budget.give_up(address.run_id)
 
     def let_go(self, address: Address, lost: RunLost | None, error: BaseException) -> None:
         """Call off what is under way for a run and tell everybody who waits."""

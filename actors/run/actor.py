@@ -102,6 +102,10 @@ class Reserver(Protocol):
         """Ask for room for one model call that begins with about `context_tokens`; answered by `reply`, once."""
         ...
 
+    def give_up(self, run_id: str) -> None:
+        """The run was set aside: what is held back for it is free."""
+        ...
+
 
 class Asked:
     """A message whose sender waits until what it led to is durable. ack: resolves with the run's version then."""

@@ -167,13 +167,14 @@ def _started(state: RunState, message: StartRun, now_ms: int) -> list[Fact]:
     return _over_budget(state, facts, message.refused, now_ms)
 
 
-def _over_budget(state: RunState, facts: list[Fact], refused: BudgetExceeded, now_ms: int) -> list[Fact]:
+def _over_budget(state: RunState, facts: list[Fact], refused: BudgetExceeded, now_ms: int, why: str = "") -> list[Fact]:
     facts = [*facts, refused]
     window = f" ({refused.window})" if refused.window else ""
-    why = (
-        f"the caller's budget{window} of {refused.limit:.6g} {refused.measure} has no room left: {refused.spent:.6g} "
-        "spent"
-    )
+    if not why:
+        why = (
+            f"the caller's budget{window} of {refused.limit:.6g} {refused.measure} has no room left: "
+            f"{refused.spent:.6g} spent"
+        )
     return [*facts, finished(folded(state, facts), "budget_exceeded", "budget", why, now_ms, error=why)]
 
 
@@ -234,7 +235,7 @@ def _refused(state: RunState, message: AcceptRefusal, now_ms: int) -> list[Fact]
     refused = BudgetExceeded(
         measure=message.measure, limit=message.limit, spent=message.spent, scope="caller", window=message.window
     )
-    return _over_budget(state, [], refused, now_ms)
+    return _over_budget(state, [], refused, now_ms, message.why)
 
 
 def _awaited(state: RunState) -> tuple[int, int] | None:

@@ -65,6 +65,8 @@ def cleaned(message: RunMessage) -> RunMessage:
             return msgspec.structs.replace(message, error=clean_text(message.error, WORDS))
         case AcceptUnknown():
             return msgspec.structs.replace(message, reason=clean_text(message.reason, WORDS))
+        case AcceptRefusal():
+            return msgspec.structs.replace(message, why=clean_text(message.why, WORDS))
         case AcceptChild():
             return msgspec.structs.replace(message, output=clean_text(message.output))
         case EndWithParent():
@@ -110,7 +112,6 @@ def cleaned(message: RunMessage) -> RunMessage:
             | EndByDeadline()
             | ReachSoftTimeout()
             | AcceptGrant()
-            | AcceptRefusal()
             | NoteSleep()
             | ExpireApproval()
             | StoreArtifact()

@@ -158,6 +158,8 @@ class AcceptRefusal(Order, frozen=True):
     limit: float
     spent: float
     window: str = ""
+    why: str = ""
+    """A sentence; empty if the numbers say it."""
 
 
 class AcceptChild(Order, frozen=True):
