@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, get_args
 import msgspec
 
 from ..events import EffectClass, OnExpiry, ToolCall
-from ..ports import Agent, ArtifactStore, AsksFirst, Critic, Delivery, Journal, ModelRequest, Parcel, Tool, ToolContext
+from ..ports import Agent, ArtifactStore, Critic, Delivery, Journal, ModelRequest, Parcel, Tool, ToolContext
 from ..projections import Checkpoint, OpenCall
 from ..projections.trace import Trace
 from .delegating import ChildOrder

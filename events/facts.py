@@ -38,7 +38,19 @@ from .supervision import (
     HostSlept,
     SoftTimeoutReached,
 )
-from .values import AgentPrint, EffectClass, InputPart, Limits, ReplyPart, RunInfo, RunStats, Status, StopReason, Totals, Usage
+from .values import (
+    AgentPrint,
+    EffectClass,
+    InputPart,
+    Limits,
+    ReplyPart,
+    RunInfo,
+    RunStats,
+    Status,
+    StopReason,
+    Totals,
+    Usage,
+)
 
 # ------------------------------------------------------------------ life
 
