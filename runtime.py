@@ -378,7 +378,13 @@ class Runtime:
 
     def _gated(self, order: Admit) -> Admit:
         """The same order, to be recorded as refused if the caller's budget has nothing left."""
-        return order if self._budgets is None else gated(order, self._budgets, self._clock.wall_us())
+        if self._budgets is None:
+            return order
+        info = order.started.info
+        key = request_key_of(info.caller_id, info.request_id)
+        if key and self.journal.find_request(key) is not None:
+            return order  # it was let in before, and is the same run
+        return gated(order, self._budgets, self._clock.wall_us())
 
     def _start(self, order: Admit, timeout: float | None) -> Run:
         try:

@@ -19,7 +19,8 @@ from ..errors import (
     RuntimeClosed,
     UnknownRun,
 )
-from ..events import RunStarted
+from ..events import RunInfo, RunStarted
+from ..ports import Agent
 from ..projections import ended
 from .address import Address
 from .calls import Loaded
@@ -208,8 +209,19 @@ class Supervisor(PooledActor):
             call.fail(str(loaded.error))
         elif not isinstance(order, ChildOrder):
             call.fail(order)
+            if loaded.checkpoint is not None:
+                self.end_orphan(call, loaded)
         else:
             self.start_child(call, order, loaded)
+
+    def end_orphan(self, call: ChildCall, loaded: Loaded) -> None:
+        """A child of an earlier host that nobody can carry on here: its parent goes on without it, so it ends."""
+        child, parent = call.child, call.parent.info
+        info = RunInfo(run_id=child.run_id, name=child.name, caller_id=parent.caller_id, parent_run_id=parent.run_id)
+        address = Address(info, Agent(child.name, model="none:none"))  # it is never asked anything
+        address.orphaned = "cancelled"
+        self.directory[address.run_id] = address
+        self.rebuild(_Read(address, loaded, None, 0.0))
 
     def start_child(self, call: ChildCall, order: ChildOrder, loaded: Loaded) -> None:
         """Start the child, or take it up from its log."""
@@ -321,7 +333,7 @@ class Supervisor(PooledActor):
             self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
             return
         if loaded.checkpoint is not None and address.orphaned is not None:
-            why = f"its parent ended with status {address.orphaned}, before this host took over"
+            why = f"its parent went on without it, or ended with status {address.orphaned}, before this host took over"
             address.prepend([EndWithParent(status=address.orphaned, reason=why), *again])
             self.employ(address, loaded)
         elif loaded.checkpoint is not None:
