@@ -78,7 +78,7 @@ class CourierActor(PooledActor):
         self.errands: dict[str, Errand] = {}
         self.line: deque[Errand] = deque()
         self.in_hand: set[Errand] = set()
-        self.behind = True
+        self.read_to = 0
         self.more = False
         self.page_pause_s = 0.0
         self.stopped = False
@@ -123,7 +123,6 @@ class CourierActor(PooledActor):
         elif isinstance(message, Redeliver) and not message.asking.done():
             message.asking.set_exception(failure)
         elif isinstance(message, (Follow, Page)):  # what it did not get to is read again
-            self.behind = True
             self.read_page()
 
     # -------------------------------------------------------------- what is owed
@@ -133,7 +132,7 @@ class CourierActor(PooledActor):
         if self.stopped:
             return
         self.more = False
-        after = self.outbox.position
+        after = self.read_to
 
         def read(journal: Journal) -> list[Event]:
             return journal.scan(after, PAGE_EVENTS)
@@ -149,19 +148,21 @@ class CourierActor(PooledActor):
             return
         self.page_pause_s = 0.0
         for event in found:
+            self.read_to = event.position
             self.outbox.apply(event)
         if self.more or len(found) == PAGE_EVENTS:
             self.read_page()
             return
-        self.behind = False
         for run_id, sending in list(self.outbox.owed()):
             self.take_on(run_id, sending)
 
     def follow(self, events: Sequence[Event]) -> None:
-        """Note what is durable now; a run that has ended is taken on."""
-        if self.behind:  # what was read may not go so far: read on, rather than keep all that comes meanwhile
-            self.more = True
-            return
+        """Note what is durable now; a run that has ended is taken on.
+
+        While the journal is still read, this may say too little about a run, or be ahead of it: then it is read on, up
+        to here and past it. A run that is kept in memory beside the journal is in no page: it is known from here only.
+        """
+        self.more = True
         for event in events:
             self.outbox.apply(event)
             if type(event.fact) is RunFinished:

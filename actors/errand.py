@@ -61,10 +61,10 @@ class Errand:
     """A run whose output is to be delivered.
 
     at: "waiting" for its time, "line" for its turn, "reading" the log, "saying" a fact, "handing" the parcel over, or
-    "done" with. While it reads, says or hands it has one of the courier's hands. fact: what is to be stored and may not yet be. entry: the append
-    under way. log: the run's log as last read, kept while it has a hand. under_way: the timer, or the delivery.
-    wait_s: how long to wait once a failure is stored. pause_s: how long it paused the last time the journal was
-    unavailable. asking: hosts that asked for the delivery and wait for the attempt.
+    "done" with. While it reads, says or hands it has one of the courier's hands. fact: what is to be stored and may not
+    yet be. entry: the append under way. log: the run's log as last read, kept while it has a hand. under_way: the
+    timer, or the delivery. wait_s: how long to wait once a failure is stored. pause_s: how long it paused the last time
+    the journal was unavailable. asking: hosts that asked for the delivery and wait for the attempt.
     """
 
     __slots__ = ("asking", "at", "entry", "fact", "log", "pause_s", "run_id", "under_way", "wait_s")

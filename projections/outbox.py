@@ -56,7 +56,7 @@ def evolve_sending(sending: Sending, fact: Fact) -> Sending:
     """Return where the delivery stands after `fact`."""
     match fact:
         case RunStarted():
-            return replace(sending, wanted=fact.deliver)
+            return Sending(wanted=fact.deliver)
         case RunFinished():
             return replace(sending, over=True)
         case DeliveryAttempted():
@@ -78,17 +78,17 @@ def evolve_sending(sending: Sending, fact: Fact) -> Sending:
 
 
 class Outbox:
-    """The runs with something to deliver: `apply` events in order of position; one told again changes nothing.
+    """The runs with something to deliver: `apply` each run's events in order.
 
-    A run that is not to be delivered is never kept, and one whose delivery is settled is forgotten. position: of the
-    newest event applied.
+    Positions do not matter, so runs of two journals may be in one outbox. Events may be told again, from any of a run's
+    events up to its newest: then it is what it was. A run that is not to be delivered is never kept, and one whose
+    delivery is settled is forgotten.
     """
 
-    __slots__ = ("_sendings", "position")
+    __slots__ = ("_sendings",)
 
     def __init__(self) -> None:
         self._sendings: dict[str, Sending] = {}
-        self.position = 0
 
     def __eq__(self, other: object) -> bool:
         return self._sendings == other._sendings if isinstance(other, Outbox) else NotImplemented
@@ -100,9 +100,6 @@ class Outbox:
 
     def apply(self, event: Event) -> None:
         """Take note of `event`."""
-        if event.position <= self.position:
-            return
-        self.position = event.position
         if event.tag not in DELIVERY_TAGS:
             return
         run_id, fact = event.run_id, event.fact
@@ -110,10 +107,10 @@ class Outbox:
         if before is None:
             if type(fact) is DeliveryAttempted:  # of a run that was settled, or it would be here
                 before = Sending(settled="dead")
-            elif not (type(fact) is RunStarted and fact.deliver):
-                return
-            else:
+            elif type(fact) is RunStarted:
                 before = Sending()
+            else:
+                return
         after = evolve_sending(before, fact)
         if after.settled or not after.wanted:
             self._sendings.pop(run_id, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from journal_support import PATIENCE_S, RunLog, note
 from runtime_support import AsyncGate, Gate
 
 from executus.actors import courier as courier_module
+from executus.actors import parcel as parcel_module
 from executus.actors.deliveries import Courier
 from executus.actors.dispatcher import Dispatcher
 from executus.actors.errand import DeliveryTerms
@@ -45,6 +47,7 @@ from executus.events import (
     Text,
 )
 from executus.journal import MemoryJournal, SqliteJournal, Subscription
+from executus.journal.beside import BesideJournal
 from executus.ports import Append, Delivery, Parcel
 
 SOON = DeliveryTerms(first_s=0.001, last_s=0.002)
@@ -146,18 +149,19 @@ def host(journal: Any) -> Iterator[Callable[..., Host]]:
         one.close()
 
 
+def started(run_id: str, deliver: bool = True) -> RunStarted:
+    return RunStarted(
+        info=RunInfo(run_id=run_id, name="test", caller_id="alice", channel_id="c1"),
+        agent=AgentPrint(name="tester", model="scripted"),
+        limits=Limits(),
+        input=(Text("go"),),
+        deliver=deliver,
+    )
+
+
 def begun(journal: Any, deliver: bool = True) -> RunLog:
     run = RunLog(journal)
-    run.write(
-        RunStarted(
-            info=RunInfo(run_id=run.run_id, name="test", caller_id="alice", channel_id="c1"),
-            agent=AgentPrint(name="tester", model="scripted"),
-            limits=Limits(),
-            input=(Text("go"),),
-            deliver=deliver,
-        ),
-        PICTURE,
-    )
+    run.write(started(run.run_id, deliver), PICTURE)
     return run
 
 
@@ -548,6 +552,27 @@ def test_a_delivery_that_ends_well_while_the_host_closes_is_written_down(
     assert settled(journal, run.run_id)[-1].tag == "delivered"
 
 
+def test_a_delivery_that_fails_while_the_host_closes_has_no_outcome(journal: Any, host: Callable[..., Host]) -> None:
+    gate = AsyncGate()
+
+    async def move(parcel: Parcel) -> None:
+        await gate.pass_through()
+        raise ConnectionError("because of the close")
+
+    async def a_few_turns() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    one = host(AsyncReceiver(move))
+    run = over(journal)
+    gate.wait_entered()
+    one.calls.stop_taking()
+    gate.open()
+    asyncio.run_coroutine_threadsafe(a_few_turns(), one.calls._loop.loop).result(PATIENCE_S)
+    one.close()
+    assert short(news(journal.read(run.run_id))) == [("delivery-attempted", 1)]
+
+
 def test_what_nobody_delivered_is_delivered_by_the_next_host_in_spite_of_many_pages(
     journal: Any, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -581,31 +606,75 @@ def test_what_nobody_delivered_is_delivered_by_the_next_host_in_spite_of_many_pa
     assert [journal.run(run.run_id).version for run in done] == standing
 
 
-def test_runs_that_end_while_the_journal_is_still_read_are_not_missed(
+def test_a_run_that_ends_while_the_journal_is_still_read_is_not_missed(
     journal: Any, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(courier_module, "PAGE_EVENTS", 2)
-    late: list[RunLog] = []
+    begun(journal)
+    late = RunLog(journal)
+    late.write(started(late.run_id))
+    left = [FINISHED]
 
     class Busy:
-        """Between a page and its being noted, another run ends."""
+        """A run that is in the last page, as started, ends before that page is noted."""
 
         def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
             page: list[Event] = journal.scan(after, limit)
-            if len(late) < 5:
-                late.append(over(journal))
+            if len(page) < limit and left:
+                late.write(left.pop())
             return page
 
         def __getattr__(self, name: str) -> Any:
             return getattr(journal, name)
 
-    begun(journal)
     host(Receiver(take), SOON, Busy())
-    waited = over(journal)
-    settled(journal, waited.run_id)
-    assert late
-    for run in late:
-        settled(journal, run.run_id)
+    assert settled(journal, late.run_id)[-1].tag == "delivered"
+
+
+def aside(journal: BesideJournal) -> RunLog:
+    """A run that is kept in memory, with a delivery."""
+    run = RunLog(journal)
+    journal.keep_aside(run.run_id, recorded=True)
+    run.write(started(run.run_id), PICTURE)
+    return run
+
+
+def test_runs_in_memory_beside_the_journal_are_delivered_like_the_others(
+    journal: Any, host: Callable[..., Host]
+) -> None:
+    begun(journal).write(*(note(number) for number in range(50)))
+    both = BesideJournal(journal)
+    receiver = Receiver(DOWN, DOWN, take)
+    host(receiver, SOON, both)
+    settled(both, over(both).run_id)
+    runs = [aside(both), begun(both), aside(both), begun(both)]
+    for run in runs:
+        run.write(FINISHED)
+    for run in runs:
+        assert settled(both, run.run_id)[-1].tag == "delivered"
+    assert journal.run(runs[0].run_id) is None
+
+
+def test_a_run_in_memory_that_ends_while_the_journal_is_still_read_is_not_missed(
+    journal: Any, host: Callable[..., Host]
+) -> None:
+    gate = Gate()
+
+    class Slow(BesideJournal):
+        def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
+            gate.pass_through()
+            return super().scan(after, limit)
+
+    both = Slow(journal)
+    one = host(Receiver(take), SOON, both)
+    gate.wait_entered()
+    run = aside(both)
+    run.write(FINISHED)
+    order = one.courier.redeliver("00000000-0000-7000-8000-000000000009")
+    with pytest.raises(UnknownRun):  # answered after all that was told before
+        order.result(PATIENCE_S)
+    gate.open()
+    assert settled(both, run.run_id)[-1].tag == "delivered"
 
 
 def test_a_pause_goes_on_after_a_restart(journal: Any, host: Callable[..., Host]) -> None:
@@ -613,8 +682,9 @@ def test_a_pause_goes_on_after_a_restart(journal: Any, host: Callable[..., Host]
     run = over(journal)
     after(journal, run.run_id, 2)
     first.close()
+    later = over(journal)
     second = host(Receiver(take), LATER)
-    settled(journal, over(journal).run_id)  # by now the journal is read
+    settled(journal, later.run_id)  # both were found in the journal at the same time
     assert len(news(journal.read(run.run_id))) == 2
     assert second.actor.errands[run.run_id].at == "waiting"
 
@@ -633,11 +703,11 @@ def test_a_parcel_that_ends_its_host_again_and_again_is_given_up(journal: Any, h
 
 
 def write_note(journal: Any, run_id: str) -> None:
-    """A note of the host, whoever else is writing."""
+    """Queue a note of the host. Nobody waits for it: the thread that calls may be the one that stores it."""
     last = journal.read(run_id)[-1]
     run = RunLog(journal, run_id)
     run.version, run.hash = last.version, last.hash
-    run.write(note())
+    run.send(note())
 
 
 class Interrupted:
@@ -780,6 +850,51 @@ def test_a_run_that_memory_forgot_is_forgotten_here_too() -> None:
     host.close()
 
 
+def test_a_parcel_that_memory_forgot_while_it_was_handed_over_is_let_go() -> None:
+    journal = MemoryJournal(keep_finished=1)
+    gate = Gate()
+    host = Host(journal, Receiver(lambda parcel: gate.pass_through(), take), DeliveryTerms(at_once=1))
+    first = over(journal)
+    gate.wait_entered()
+    second = over(journal)
+    assert journal.run(first.run_id) is None
+    gate.open()
+    settled(journal, second.run_id)
+    assert host.actor.outbox.get(first.run_id) is None
+    assert first.run_id not in host.actor.errands
+    host.close()
+
+
+def test_a_long_log_is_read_in_pages(journal: Any, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parcel_module, "PAGE", 2)
+    receiver = Receiver(take)
+    host(receiver)
+    run = begun(journal)
+    run.write(*(note(number) for number in range(7)), PICTURE)
+    run.write(FINISHED)
+    settled(journal, run.run_id)
+    assert receiver.parcels[0].artifacts == (PICTURE, PICTURE)
+
+
+def test_the_courier_is_told_nothing_of_runs_that_are_not_to_be_delivered(
+    journal: Any, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    follow = courier_module.CourierActor.follow
+
+    def listen(self: courier_module.CourierActor, events: Sequence[Event]) -> None:
+        told.extend(events)
+        follow(self, events)
+
+    monkeypatch.setattr(courier_module.CourierActor, "follow", listen)
+    host(Receiver(take))
+    plain = begun(journal, deliver=False)
+    plain.write(note(), note())
+    settled(journal, over(journal).run_id)
+    assert told
+    assert all(event.run_id != plain.run_id for event in told)
+
+
 def test_a_mistake_of_ours_with_one_parcel_leaves_the_others_alone(
     journal: Any, host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -842,6 +957,37 @@ def test_an_order_for_a_parcel_under_way_is_answered_with_that_attempt(journal: 
     gate.open()
     settled(journal, run.run_id)
     assert len(receiver.parcels) == 1
+
+
+class Ordering:
+    """A journal at which a host orders a delivery just when its failure is being written down."""
+
+    def __init__(self, journal: Any) -> None:
+        self._journal = journal
+        self.order: Callable[[str], None] = lambda run_id: None
+
+    def append(self, append: Append) -> None:
+        if append.stored[0].event.tag == "delivery-failed":
+            self.order(append.run_id)
+        self._journal.append(append)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+
+def test_an_order_that_comes_while_a_failure_is_written_down_is_carried_out(
+    journal: Any, host: Callable[..., Host]
+) -> None:
+    ordering = Ordering(journal)
+    answers: list[Future[int]] = []
+    one = host(Receiver(DOWN, raising(DeliveryRefused("no")), take), LATER, ordering)
+    ordering.order = lambda run_id: answers.append(one.courier.redeliver(run_id))
+    run = over(journal)
+    log = wait_until(journal, run.run_id, lambda events: bool(events) and events[-1].tag == "delivered")
+    assert [event.version for event in log if event.cause == "Redeliver"] == [
+        answer.result(PATIENCE_S) for answer in answers
+    ]
+    assert short(news(log))[-2:] == [("delivery-attempted", 3), ("delivered", 3)]
 
 
 def test_an_order_says_why_there_is_nothing_to_deliver(journal: Any, host: Callable[..., Host]) -> None:
