@@ -181,6 +181,7 @@ class Runtime:
         self._unanswered: set[Asked] = set()
         self._nobody_answers = False
         self._pid = os.getpid()
+        self._courier: Courier | None = None
         self._choices = Choices(record, durable)
         self._stored, self._degraded = opened(path, degrade)
         self._beside = BesideJournal(self._stored) if path is not None or record is not None else None
@@ -224,7 +225,6 @@ class Runtime:
         if self._budgets is not None:
             self._budgets.rebuild(everything(self.journal))
             self.journal.follow(self._budgets)
-        self._courier: Courier | None = None
         if ports.delivery is not None:
             self._courier = Courier(self._around, ports.delivery, ports.artifacts)
         if resume and path is not None:
@@ -370,6 +370,9 @@ class Runtime:
             plan.files = ()
         started = plan.order.started
         recorded, is_durable = self._choices.of(started.info, **chosen)
+        if not recorded and started.deliver:  # its log is gone before it could be read for a delivery
+            started = structs.replace(started, deliver=False)
+            plan.order = Admit(plan.order.address, started, Asked(StartRun(started=started)))
         if self._beside is not None and not (recorded and is_durable):
             self._beside.keep_aside(run_id, recorded=recorded)
         if self._degraded:

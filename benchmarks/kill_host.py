@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import executus.runtime
+import executus.wiring
 from executus import Agent, ModelRequest, Run, Runtime, ScriptedModel, ToolContext, tool
 from executus.adapters.models.scripted import call
 from executus.errors import ExecutusError, MessageRefused
@@ -194,14 +194,14 @@ def host(folder: Path, runs: int, *, drain: bool, plant: str, first_request: int
         kill_bugs.plant(plant)
     acks, effects = Notes(folder / "acks"), Notes(folder / "effects")
     epoch = [0]
-    opened = executus.runtime.open_journal
+    opened = executus.wiring.open_journal
 
     def open_and_note(path: Any) -> Any:  # tools run again before the constructor returns, and note the epoch
         journal = opened(path)
         epoch[0] = journal.epoch
         return journal
 
-    executus.runtime.open_journal = open_and_note
+    executus.wiring.open_journal = open_and_note
     runtime = Runtime(folder / "runs.db", [make_agent(effects, epoch)])
     callers = Callers(runtime, acks, runs, first_request)
     try:
