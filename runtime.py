@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
+from msgspec import structs
+
 from .actors.address import Address
 from .actors.budget_desk import BudgetDesk
 from .actors.deliveries import Courier
