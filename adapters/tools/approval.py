@@ -17,8 +17,8 @@ given those of the call's arguments that its parameters name, and returns one of
 Asking: TypeAlias = "ApprovalTerms | Callable[[Mapping[str, Any]], ApprovalTerms | None] | None"
 """An `Approval` that was read: the same for every call, or a function of a call's arguments, which never raises."""
 
-LONGEST_S: Final = 100 * 366 * 86_400
-"""Seconds until an approval expires, at most: a hundred years, so that every reader of a log can hold the moment."""
+LONGEST_S: Final = 30 * 365 * 86_400
+"""Seconds until an approval expires, at most: thirty years. What a run takes for ever is said with None."""
 
 
 def read_approval(approval: Approval, arguments: tuple[str, ...], where: str) -> Asking:
@@ -66,7 +66,7 @@ def _terms(found: object) -> ApprovalTerms | None:
     if not isinstance(found, ApprovalTerms):
         raise TypeError(f"{_EXPECTED}, got {type(found).__name__}")
     if not is_seconds(found.expires_s) or (found.expires_s or 0) > LONGEST_S:
-        raise ValueError(f"expires_s: expected seconds above 0, at most 100 years, or None, got {found.expires_s!r}")
+        raise ValueError(f"expires_s: expected seconds above 0, at most 30 years, or None, got {found.expires_s!r}")
     if found.default not in get_args(OnExpiry):
         raise ValueError(f"default: expected one of {', '.join(get_args(OnExpiry))}, got {found.default!r}")
     if not isinstance(found.question, str):

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executus import Agent, Runtime, ScriptedModel
 from executus.adapters.files.artifacts import MemoryArtifacts
 from executus.adapters.files.stager import MemoryStager
+from executus.adapters.models.scripted import call
 from executus.adapters.tools.files import LONGEST_PART, read_attachment, save_artifact
 from executus.adapters.tools.functions import FunctionTool
 from executus.errors import FileRefused
@@ -168,6 +170,16 @@ def test_without_a_desk_they_say_that_files_cannot_be_reached() -> None:
         ask(read_attachment, None, file_id="file-0000000000000000")
     with pytest.raises(FileRefused, match="the files of the run cannot be reached"):
         ask(save_artifact, None, name="a.txt", text="x")
+
+
+def test_a_run_keeps_what_its_model_saves() -> None:
+    script = [call("save_artifact", name="tea.md", text="# Tea"), "done"]
+    with Runtime(agents=[Agent("writer", model=ScriptedModel(script), tools=[save_artifact])]) as rt:
+        run = rt.start("writer", "Write.", timeout_s=60.0)
+        assert run.result(timeout=60).status == "ok"
+        (kept,) = run.artifacts()
+    assert (kept.name, kept.media_type, kept.size, kept.call) == ("tea.md", "text/plain", 5, "1.0")
+    assert kept.sha256 == hashlib.sha256(b"# Tea").hexdigest()
 
 
 def test_reading_is_pure_and_saving_may_be_repeated() -> None:

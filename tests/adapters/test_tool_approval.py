@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executus import Agent, Runtime, ScriptedModel
+from executus.adapters.models.scripted import call
 from executus.adapters.tools.approval import LONGEST_S
 from executus.adapters.tools.functions import FunctionTool, tool
+from executus.events import ApprovalRequested, ToolResult
 from executus.ports import ApprovalTerms, AsksFirst
 
 ORDER = '{"item": "tea", "amount": "20"}'
@@ -183,6 +186,35 @@ def test_no_arguments_make_the_question_raise(arguments: str) -> None:
     assert (one.approval(arguments) is None) == (one.check(arguments) is None)
 
 
+# ------------------------------------------------------------------ in a run
+
+
+def test_a_run_asks_about_the_calls_that_the_rule_picks_and_no_others() -> None:
+    @tool(approval=lambda amount: amount > 10 and f"Order {amount}?")
+    def buy(amount: int) -> str:
+        return f"bought {amount}"
+
+    script = [[call("buy", amount=5), call("buy", amount=20), call("buy", amount=30)], "done"]
+    answers: list[tuple[str, str]] = []
+    with Runtime(agents=[Agent("buyer", model=ScriptedModel(script), tools=[buy])]) as rt:
+        run = rt.start("buyer", "Buy.", timeout_s=60.0)
+        for event in run.events():
+            match event.fact:
+                case ApprovalRequested(question="Order 20?" as question, call=asked_for):
+                    run.approve(asked_for, by="ada")
+                    answers.append((asked_for, question))
+                case ApprovalRequested(question=question, call=asked_for):
+                    run.deny(asked_for, by="ada", reason="too many")
+                    answers.append((asked_for, question))
+                case _:
+                    pass
+        said = [part.text for message in run.transcript() for part in message.parts if isinstance(part, ToolResult)]
+        assert run.result(timeout=60).output == "done"
+    assert answers == [("1.1", "Order 20?"), ("1.2", "Order 30?")]
+    assert said[:2] == ["bought 5", "bought 20"]
+    assert "ada: too many" in said[2]
+
+
 # ------------------------------------------------------------------ wrong use
 
 
@@ -201,8 +233,8 @@ def test_no_arguments_make_the_question_raise(arguments: str) -> None:
         (min, "expected a function with named parameters|names no argument of the tool"),
         (ApprovalTerms(expires_s=0), "tool order, approval: expires_s: expected seconds above 0, .* got 0"),
         (ApprovalTerms(expires_s=True), "expires_s"),
-        (ApprovalTerms(expires_s=float("inf")), "at most 100 years, or None, got inf"),
-        (ApprovalTerms(expires_s=LONGEST_S + 1), "at most 100 years"),
+        (ApprovalTerms(expires_s=float("inf")), "at most 30 years, or None, got inf"),
+        (ApprovalTerms(expires_s=LONGEST_S + 1), "at most 30 years"),
         (ApprovalTerms(default="yes"), "default: expected one of deny, grant, got 'yes'"),  # type: ignore[arg-type]
         (ApprovalTerms(question=None), "question: expected a string, got NoneType"),  # type: ignore[arg-type]
     ],
