@@ -12,6 +12,7 @@ from .bounds import (
     reached,
     self_status,
     soft_timeout_ms,
+    tool_calls_left,
     worked_ms,
 )
 from .fold import Checkpoint, advance, fold
@@ -71,6 +72,7 @@ __all__ = [
     "soft_timeout_ms",
     "spent",
     "stats",
+    "tool_calls_left",
     "trace_of",
     "worked_ms",
 ]

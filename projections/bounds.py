@@ -86,6 +86,14 @@ def reached(state: RunState, now_ms: int) -> Bound | None:
     return None
 
 
+def tool_calls_left(state: RunState, now_ms: int) -> Bound | None:
+    """The limit of tool calls that leaves the fewest, the run's or its phase's; None without one."""
+    if plain(state):
+        return None
+    found = [bound for bound in bounds(state, now_ms) if bound.measure == "tool_calls"]
+    return min(found, key=lambda bound: bound.left, default=None)
+
+
 def exceeded(bound: Bound) -> BudgetExceeded:
     """The fact that says which limit is reached."""
     scope = f"phase {bound.phase}" if bound.phase else "run"

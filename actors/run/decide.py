@@ -5,11 +5,13 @@ Pure; saying a thing twice changes nothing.
 
 from __future__ import annotations
 
+import math
 from typing import assert_never
 
 from ...events import (
     ApprovalRequested,
     BudgetExceeded,
+    ChildStarted,
     ErrorLogged,
     Fact,
     HostSlept,
@@ -24,7 +26,7 @@ from ...events import (
     ToolRefused,
     ToolStarted,
 )
-from ...projections import RunState, notices, spent
+from ...projections import RunState, notices, tool_calls_left
 from . import family, people, supervision
 from .course import begun, finished, folded, onward, out_of_time, said_its_say, settled
 from .messages import (
@@ -274,9 +276,8 @@ def _replied(state: RunState, message: AcceptReply, now_ms: int) -> list[Fact]:
 
 def _calls(state: RunState, completed: Fact, calls: list[ToolCall], message: AcceptReply, now_ms: int) -> list[Fact]:
     """What becomes of each call of a reply: started, asked about first, a run of its own, or refused."""
-    left = None
-    if state.limits.max_tool_calls is not None:
-        left = state.limits.max_tool_calls - spent(state).tool_calls
+    bound = tool_calls_left(state, now_ms)
+    left = math.inf if bound is None else bound.limit - bound.used
     facts: list[Fact] = []
     children = sum(plan.child is not None and plan.refusal is None for plan in message.plans)
     for index, (asked, plan) in enumerate(zip(calls, message.plans, strict=True)):
@@ -285,13 +286,18 @@ def _calls(state: RunState, completed: Fact, calls: list[ToolCall], message: Acc
             facts.append(ToolRefused(call=call, name=name, reason=plan.refusal))
         elif state.dry_run:
             facts.append(ToolRefused(call=call, name=name, reason="dry run: the tool was not executed"))
-        elif left is not None and left <= 0:
-            why = f"the limit of {state.limits.max_tool_calls} tool calls is reached"
+        elif bound is not None and left <= 0:
+            whose = f"phase {bound.phase}'s " if bound.phase else "the "
+            why = f"{whose}limit of {round(bound.limit)} tool calls is reached"
             facts.append(ToolRefused(call=call, name=name, reason=why))
         elif plan.child is not None:
             after = folded(state, [completed, *facts])
-            facts.append(family.born(after, call, name, plan.child, children, now_ms))
+            later = len(calls) - index  # each call of this reply is one of the family's too, this one included
+            born = family.born(after, call, name, plan.child, children, left - later, now_ms)
+            facts.append(born)
             children -= 1
+            if type(born) is ChildStarted:
+                left -= born.limits.max_tool_calls or 0
         elif plan.approval is not None:
             terms = plan.approval
             facts.append(
@@ -306,7 +312,7 @@ def _calls(state: RunState, completed: Fact, calls: list[ToolCall], message: Acc
             )
         else:
             facts.append(ToolStarted(call=call, name=name, effect=plan.effect))
-        if left is not None and type(facts[-1]) is not ToolRefused:
+        if type(facts[-1]) is not ToolRefused:
             left -= 1
     return facts
 

@@ -16,22 +16,22 @@ STOPS: tuple[Status, ...] = ("killed", "cancelled", "timeout", "budget_exceeded"
 
 
 def born(
-    state: RunState, call: str, name: str, plan: ChildPlan, sharing: int, now_ms: int
+    state: RunState, call: str, name: str, plan: ChildPlan, sharing: int, calls_left: float, now_ms: int
 ) -> ChildStarted | ToolRefused:
     """The child's first trace in its parent, with its limits carved; or why there will be none.
 
     sharing: children of this reply that still want a part, this one included: what is left is divided evenly.
+    calls_left: tool calls that the reply's own calls leave for them.
     """
     parent = state.limits
     if parent.max_depth < 1:
         return ToolRefused(call=call, name=name, reason="no deeper children are allowed here")
     limits = replace(plan.limits, max_depth=min(plan.limits.max_depth, parent.max_depth - 1))
-    lefts = {"tool_calls": math.inf, "tokens": math.inf, "cost_usd": math.inf, "seconds": math.inf}
+    lefts = {"tool_calls": calls_left, "tokens": math.inf, "cost_usd": math.inf, "seconds": math.inf}
     for bound in bounds(state, now_ms):
-        if bound.measure in lefts:
+        if bound.measure in lefts and bound.measure != "tool_calls":
             lefts[bound.measure] = min(lefts[bound.measure], bound.left)
     for child in state.governed.children:
-        lefts["tool_calls"] -= child.limits.max_tool_calls or 0
         lefts["tokens"] -= child.limits.max_tokens or 0
         lefts["cost_usd"] -= child.limits.max_cost_usd or 0.0
     for measure, left in lefts.items():
