@@ -17,9 +17,12 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE))
 
 from golden_shapes import broken_by, shapes, told_of_run  # noqa: E402
+from governed_lives import going_on, governed  # noqa: E402
 from journal_support import Sent  # noqa: E402
+from msgspec import structs  # noqa: E402
 from msgspec.structs import fields  # noqa: E402
 
 import executus  # noqa: E402
@@ -58,7 +61,7 @@ from executus.events import (  # noqa: E402
 from executus.events.codec import Stored, encode_event  # noqa: E402
 from executus.journal import open_journal  # noqa: E402
 
-RUNS = [f"01890000-0000-7000-8000-00000000000{number}" for number in range(1, 5)]
+RUNS = [f"01890000-0000-7000-8000-00000000000{number}" for number in range(1, 7)]
 
 
 def started(run_id: str, **rest: Any) -> RunStarted:
@@ -167,9 +170,18 @@ def newer() -> list[Fact]:
     ]
 
 
+def second_version() -> list[list[Fact]]:
+    """What 0.2.0 added."""
+    first, last = started(RUNS[4], budgeted=True, deliver=True), started(RUNS[5])
+    info = structs.replace(first.info, root_run_id="01890000-0000-7000-8000-0000000000fe", depth=1)
+    return [governed(first, info, RUNS[5]), going_on(last, RUNS[4])]
+
+
 def encoded() -> list[list[Stored]]:
     runs: list[list[Stored]] = []
-    for run_id, facts in zip(RUNS, (whole_life(), conversation(), unfinished(), newer()), strict=True):
+    for run_id, facts in zip(
+        RUNS, (whole_life(), conversation(), unfinished(), newer(), *second_version()), strict=True
+    ):
         stored: list[Stored] = []
         for version, fact in enumerate(facts, 1):
             stored.append(
