@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from executus.actors.run.messages import AcceptReply, ToolPlan
-from executus.events import RunFinished, RunStats, StepCompleted, Text, ToolCall, Usage
+from executus.events import RunFinished, RunStats, StepCompleted, StopReason, Text, ToolCall, Usage
 from executus.ports import Reply
 from executus.testing import Decision
 
@@ -23,13 +23,13 @@ def reply(
     misfit: str | None = None,
 ) -> AcceptReply:
     """The model's answer."""
-    stop = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
+    stop: StopReason = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
     return AcceptReply(step=step, attempt=attempt, reply=Reply(parts, USED, stop), plans=plans, misfit=misfit)
 
 
 def completed(*parts: Text | ToolCall, step: int = 1) -> StepCompleted:
     """The fact that it leads to."""
-    stop = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
+    stop: StopReason = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
     return StepCompleted(step=step, reply=parts, usage=USED, stop=stop)
 
 

@@ -6,27 +6,46 @@ from typing import get_args
 
 import pytest
 from msgspec.structs import replace
+from run_specs import CALL, PAY, after_steps, completed, reply
 
 from executus.actors.run.decide import FIRST_BACKOFF_S, LAST_BACKOFF_S
 from executus.actors.run.messages import (
+    FROM_PEOPLE,
+    AcceptChild,
+    AcceptGrant,
     AcceptModelFailure,
+    AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
+    ApproveCall,
     CancelRun,
+    ChargeReview,
+    DenyCall,
     EndByDeadline,
     EndRun,
+    EndWithParent,
+    ExpireApproval,
+    ExtendRun,
+    KillRun,
     LogError,
     LogNote,
+    LoseCritic,
+    NoteSleep,
+    ObserveRun,
+    RaiseCeiling,
+    ReachSoftTimeout,
     ResumeRun,
     RetryStep,
     RunMessage,
     SendInput,
     StartRun,
     SteerRun,
+    StoreArtifact,
     ToolPlan,
 )
 from executus.events import (
+    ArtifactStored,
     CallerSteered,
     CancelRequested,
     ErrorLogged,
@@ -41,7 +60,6 @@ from executus.events import (
     StepFailed,
     StepStarted,
     Text,
-    ToolCall,
     ToolFinished,
     ToolOutcomeUnknown,
     ToolRefused,
@@ -51,8 +69,6 @@ from executus.events import (
 from executus.ports import Reply
 from executus.testing import RunSpec, run_started
 
-CALL = ToolCall("c1", "look", '{"at": 1}')
-PAY = ToolCall("c2", "pay")
 NEW = RunSpec()
 ASKED = NEW.given(run_started(max_steps=3, timeout_s=60.0), StepStarted(step=1))
 """A model call is owed."""
@@ -68,21 +84,6 @@ WAITING = CHAT.given(StepCompleted(step=1, reply=(Text("Yes?"),)), InputAwaited(
 OVER = WORKING.given(RunFinished(stats=RunStats(status="ok", steps=1, tool_calls=2), by="model"))
 NEWER = WORKING.given(Opaque(tag="run-teleported", schema=1, payload=b"\x80"))
 EVERYWHERE = [ASKED, WORKING, BACKOFF, CHAT, WAITING]
-
-
-def reply(*parts: Text | ToolCall, step: int = 1, attempt: int = 1, plans: tuple[ToolPlan, ...] = ()) -> AcceptReply:
-    stop = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
-    return AcceptReply(step=step, attempt=attempt, reply=Reply(parts, Usage(5, 3, 1), stop), plans=plans)
-
-
-def completed(*parts: Text | ToolCall, step: int = 1) -> StepCompleted:
-    stop = "tool_calls" if any(isinstance(part, ToolCall) for part in parts) else "stop"
-    return StepCompleted(step=step, reply=parts, usage=Usage(5, 3, 1), stop=stop)
-
-
-def one_reply(**rest: object) -> RunStats:
-    numbers = {"status": "ok", "steps": 1, "input_tokens": 5, "output_tokens": 3, "thinking_tokens": 1}
-    return RunStats(**{**numbers, **rest})  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------ StartRun
@@ -103,7 +104,7 @@ def test_a_start_of_a_started_run_changes_nothing(run: RunSpec) -> None:
 
 def test_a_reply_without_calls_finishes_the_run() -> None:
     ASKED.when(reply(Text("Done.")), now_ms=1500).then(
-        completed(Text("Done.")), RunFinished(stats=one_reply(output="Done.", runtime_s=1.5), by="model")
+        completed(Text("Done.")), RunFinished(stats=after_steps(1, output="Done.", runtime_s=1.5), by="model")
     ).owes()
 
 
@@ -292,7 +293,7 @@ def test_at_the_ceiling_the_last_outcome_ends_the_run() -> None:
         ToolStarted(call="1.0", name="look"),
     )
     why = "the ceiling of 1 steps is reached"
-    stats = one_reply(status="error", error=why, output="Let me look.", tool_calls=1)
+    stats = after_steps(1, status="error", error=why, output="Let me look.", tool_calls=1)
     run.when(AcceptResult(call="1.0", text="seen")).then(
         ToolFinished(call="1.0", result="seen"), RunFinished(stats=stats, by="ceiling", reason=why)
     )
@@ -476,22 +477,6 @@ def test_a_run_that_is_over_cannot_be_spoken_to(message: RunMessage) -> None:
     OVER.when(message).then_refused("it is over, with status ok")
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        SteerRun(text="x"),
-        SendInput(input=(Text("x"),)),
-        EndRun(),
-        CancelRun(),
-        LogNote(type="x"),
-        LogError(message="x"),
-    ],
-    ids=lambda message: type(message).__name__,
-)
-def test_a_run_that_has_not_started_takes_no_orders(message: RunMessage) -> None:
-    NEW.when(message).then_refused("it has not started")
-
-
 # ------------------------------------------------------------------ the host
 
 
@@ -503,12 +488,28 @@ def test_notes_and_errors_may_be_logged_at_any_time(run: RunSpec) -> None:
 
 ORDERS: list[RunMessage] = [
     SteerRun(text="x"),
+    ExtendRun(seconds=5.0),
+    RaiseCeiling(limit="steps", more=2),
+    KillRun(reason="x"),
+    ApproveCall(call="1.0"),
+    DenyCall(call="1.0"),
     SendInput(input=(Text("x"),)),
     EndRun(),
     CancelRun(),
     LogNote(type="x"),
     LogError(message="x"),
 ]
+"""Of people. What each of them does is specified here, in test_decide_supervision.py and in test_decide_people.py."""
+VERDICTS: list[RunMessage] = [
+    SteerRun(text="x", critic=True),
+    ObserveRun(text="x"),
+    ExtendRun(seconds=5.0, critic=True),
+    RaiseCeiling(limit="steps", more=2, critic=True),
+    KillRun(reason="x", critic=True),
+    ChargeReview(usage=Usage(1, 1)),
+    LoseCritic(reason="x"),
+]
+"""Of critics: test_decide_supervision.py."""
 REPORTS: list[RunMessage] = [
     StartRun(started=run_started()),
     RESUME,
@@ -516,9 +517,26 @@ REPORTS: list[RunMessage] = [
     failed(),
     AcceptResult(call="1.0", text="x"),
     AcceptUnknown(call="1.0", reason="x"),
+    AcceptChild(call="1.0", run_id="x", status="ok"),
+    AcceptGrant(step=2, attempt=1),
+    AcceptRefusal(step=2, attempt=1, measure="tokens", limit=1, spent=1),
     RetryStep(step=1, attempt=1),
     EndByDeadline(at_ms=60_000),
+    ReachSoftTimeout(at_ms=60_000),
+    ExpireApproval(call="1.0", now_us=1 << 60),
+    EndWithParent(status="killed"),
 ]
+"""Of the world: here, in test_decide_limits.py and in test_decide_family.py."""
+NEWS: list[RunMessage] = [
+    NoteSleep(slept_s=9.0),
+    StoreArtifact(artifact=ArtifactStored(sha256="0f", name="x", media_type="text/plain", size=1)),
+]
+"""Each of these is a new thing every time it is said."""
+
+
+@pytest.mark.parametrize("message", ORDERS, ids=lambda message: type(message).__name__)
+def test_a_run_that_has_not_started_takes_no_orders(message: RunMessage) -> None:
+    NEW.when(message).then_refused("it has not started")
 
 
 @pytest.mark.parametrize("message", ORDERS, ids=lambda message: type(message).__name__)
@@ -526,12 +544,14 @@ def test_a_log_of_a_newer_version_takes_no_orders(message: RunMessage) -> None:
     NEWER.when(message).then_refused("upgrade")
 
 
-@pytest.mark.parametrize("message", REPORTS, ids=lambda message: type(message).__name__)
+@pytest.mark.parametrize("message", [*REPORTS, *VERDICTS, *NEWS], ids=lambda message: type(message).__name__)
 def test_a_log_of_a_newer_version_takes_no_reports_and_owes_nothing(message: RunMessage) -> None:
     NEWER.when(message, now_ms=1 << 40).then_nothing().owes()
 
 
-@pytest.mark.parametrize("message", [*REPORTS, EndRun(), CancelRun()], ids=lambda message: type(message).__name__)
+@pytest.mark.parametrize(
+    "message", [*REPORTS, EndRun(), CancelRun(), KillRun()], ids=lambda message: type(message).__name__
+)
 @pytest.mark.parametrize("run", [NEW, *EVERYWHERE, OVER])
 def test_saying_it_twice_changes_nothing(run: RunSpec, message: RunMessage) -> None:
     if isinstance(message, ResumeRun):
@@ -545,5 +565,7 @@ def test_saying_it_twice_changes_nothing(run: RunSpec, message: RunMessage) -> N
         again.then_nothing()
 
 
-def test_every_kind_of_message_is_specified_here() -> None:
-    assert {type(message) for message in [*ORDERS, *REPORTS]} == set(get_args(RunMessage))
+def test_every_kind_of_message_is_specified() -> None:
+    every = [*ORDERS, *VERDICTS, *REPORTS, *NEWS]
+    assert {type(message) for message in every} == set(get_args(RunMessage))
+    assert {type(message) for message in ORDERS} == set(FROM_PEOPLE)
