@@ -35,10 +35,12 @@ FOR_EVER_S = 1e9
 
 
 class Planned(msgspec.Struct):
-    """A run about to be started: the order, and the attachments that must be staged before."""
+    """A run about to be started: the order, the attachments that must be staged before, and the host's choices."""
 
     order: Admit
-    files: tuple[InputFile, ...]
+    files: tuple[InputFile, ...] = ()
+    recorded: bool = True
+    durable: bool = True
 
 
 def planned(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -78,7 +79,17 @@ from .ports import (
 from .projections import Checkpoint, PendingApproval, ended
 from .recovery import recoverable
 from .resuming import going_on
-from .wiring import Choices, RunReserver, checked_ports, everything, opened, run_on, run_on_loop, why_spent
+from .wiring import (
+    Choices,
+    LazyArtifacts,
+    RunReserver,
+    checked_ports,
+    everything,
+    opened,
+    run_on,
+    run_on_loop,
+    why_spent,
+)
 
 log = logging.getLogger("executus.runtime")
 
@@ -117,8 +128,8 @@ class Runtime:
 
     record, durable: choose by `RunInfo`, for a run and its children. One that is not durable lives in memory beside the
     journal: it is seen by its `Run` only and gone with the process. One that is not recorded leaves nothing but its
-    result when it is over. degrade: a journal that cannot be opened is no error; runs then live in memory, and each
-    says so in its log.
+    result when it is over, and is not delivered. degrade: a journal that cannot be opened is no error; runs then live
+    in memory, and each that is started says so in its log.
 
     Thread-safe, for sync and async hosts, several in a process. Use it as a context manager, or `close` it.
 
@@ -186,10 +197,12 @@ class Runtime:
         self._courier: Courier | None = None
         self._choices = Choices(record, durable)
         self._stored, self._degraded = opened(path, degrade)
-        self._beside = BesideJournal(self._stored) if path is not None or record is not None else None
-        self.journal: Journal = self._beside or self._stored
+        if self._degraded and artifacts is None:  # what lies there belongs to whoever has the journal
+            self._ports = replace(self._ports, artifacts=LazyArtifacts(None))
+        self._beside = BesideJournal(self._stored)
+        self.journal: Journal = self._beside
         self._router = Router(self.journal)
-        self._stored_router = Router(self._stored) if self._beside is not None else self._router
+        self._stored_router = Router(self._stored)
         self._scheduler = Dispatcher(self._clock, lambda slept_s: self._tell_supervisor(HostWoke(slept_s)))
         ports = self._ports
         self._calls = CallRunner(
@@ -286,7 +299,7 @@ class Runtime:
         plan = self._plan(options)
         if plan.files:
             plan.order = run_on(self._calls.loop, stage(plan, self._ports.files), timeout)
-        return self._start(self._gated(plan.order), timeout)
+        return self._start(plan, timeout)
 
     async def start_async(
         self,
@@ -320,7 +333,7 @@ class Runtime:
         if plan.files:
             staging = run_on_loop(self._calls.loop, stage(plan, self._ports.files))
             plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
-        return await self._start_async(self._gated(plan.order), timeout)
+        return await self._start_async(plan, timeout)
 
     def resume(
         self,
@@ -340,7 +353,7 @@ class Runtime:
             TypeError, ValueError, BudgetSpent, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError: as `start`.
         """
         self.may_block("resume")
-        return self._start(self._gated(self._resuming(run, input, limits)), timeout)
+        return self._start(self._resuming(run, input, limits), timeout)
 
     async def resume_async(
         self,
@@ -351,16 +364,19 @@ class Runtime:
         timeout: float | None = 60.0,
     ) -> Run:
         """`resume` for event loops."""
-        order = await asyncio.to_thread(self._resuming, run, input, limits)
-        return await self._start_async(self._gated(order), timeout)
+        plan = await asyncio.to_thread(self._resuming, run, input, limits)
+        return await self._start_async(plan, timeout)
 
-    def _resuming(self, run: Run | str, input: str | Sequence[InputPart], limits: Mapping[str, Any] | None) -> Admit:
+    def _resuming(self, run: Run | str, input: str | Sequence[InputPart], limits: Mapping[str, Any] | None) -> Planned:
         self._check_open()
         source = run if isinstance(run, str) else run.id
         events = self.journal.read(source)
-        return going_on(
+        order = going_on(
             source, events, self._agents, self._ports.tiers, self._ids.run_id(), self._clock.wall_us(), input, limits
         )
+        if self._beside.is_aside(source):  # what it carries on is not to be stored
+            return self._choosing(Planned(order), self._beside.is_recorded(source), False)
+        return self._choosing(Planned(order))
 
     def _plan(self, options: dict[str, Any]) -> Planned:
         self._check_open()
@@ -370,15 +386,19 @@ class Runtime:
         plan = planned(self._agents, tiers, run_id, self._clock.wall_us(), **options)
         if self._ports.files is None:
             plan.files = ()
-        started = plan.order.started
-        recorded, is_durable = self._choices.of(started.info, **chosen)
-        if not recorded and started.deliver:  # its log is gone before it could be read for a delivery
-            started = structs.replace(started, deliver=False)
-            plan.order = Admit(plan.order.address, started, Asked(StartRun(started=started)))
-        if self._beside is not None and not (recorded and is_durable):
-            self._beside.keep_aside(run_id, recorded=recorded)
-        if self._degraded:
-            plan.order = Admit(plan.order.address, started, Asked(StartRun(started=started, errors=(self._degraded,))))
+        return self._choosing(plan, **chosen)
+
+    def _choosing(self, plan: Planned, record: bool | None = None, durable: bool | None = None) -> Planned:
+        """Note where the run is kept, and in its log what is wrong with that."""
+        order = plan.order
+        started, start = order.started, order.asked.message
+        assert isinstance(start, StartRun)
+        plan.recorded, plan.durable = self._choices.of(started.info, record, durable)
+        if not plan.recorded or self._degraded:
+            # What is not recorded is gone before it could be read for a delivery.
+            started = structs.replace(started, deliver=started.deliver and plan.recorded)
+            start = structs.replace(start, started=started, errors=self._degraded)
+            plan.order = Admit(order.address, started, Asked(start))
         return plan
 
     def _gated(self, order: Admit) -> Admit:
@@ -391,19 +411,21 @@ class Runtime:
             return order  # it was let in before, and is the same run
         return gated(order, self._budgets, self._clock.wall_us())
 
-    def _start(self, order: Admit, timeout: float | None) -> Run:
+    def _start(self, plan: Planned, timeout: float | None) -> Run:
+        order = plan.order = self._gated(plan.order)
         try:
             with self.asking(order.asked) as asked:
-                self._admit(order)
+                self._admit(plan)
                 wait(asked.ack, timeout, NOT_ADMITTED)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
         return self._begun(order)
 
-    async def _start_async(self, order: Admit, timeout: float | None) -> Run:
+    async def _start_async(self, plan: Planned, timeout: float | None) -> Run:
+        order = plan.order = self._gated(plan.order)
         try:
             with self.asking(order.asked) as asked:
-                self._admit(order)
+                self._admit(plan)
                 await wait_async(asked.ack, timeout, NOT_ADMITTED)
         except RequestRepeated as repeated:
             return Run(self, repeated.run_id)
@@ -415,8 +437,9 @@ class Runtime:
             raise BudgetSpent(order.started.info.caller_id, why_spent(start.refused), order.address.run_id)
         return Run(self, order.address.run_id)
 
-    def _admit(self, order: Admit) -> None:
+    def _admit(self, plan: Planned) -> None:
         """Hand the order over, if there is room; a request that was made before needs none."""
+        order = plan.order
         with self._admitting:
             full = len(self._directory) >= self._max_live_runs
             if not full:
@@ -428,6 +451,8 @@ class Runtime:
             if repeated is not None:
                 raise RequestRepeated(info.request_id, repeated)
             raise Overloaded("live runs", self._max_live_runs, "Runtime(max_live_runs=…)")
+        if not (plan.recorded and plan.durable):
+            self._beside.keep_aside(order.address.run_id, recorded=plan.recorded)
         self._tell_supervisor(order)
 
     def _recover(self) -> None:
@@ -445,7 +470,7 @@ class Runtime:
             UnknownRun: there is none with this id.
         """
         self._check_open()
-        if run_id not in self._directory and self.journal.run(run_id) is None:
+        if run_id not in self._directory and self.journal.run(run_id) is None and self._beside.end_of(run_id) is None:
             raise UnknownRun(run_id)
         return Run(self, run_id)
 
@@ -625,14 +650,21 @@ class Runtime:
             return address.finished()
         self._check_open()
         future: Future[RunFinished] = Future()
-        end = self._beside.end_of(run_id) if self._beside is not None else None
-        if end is None:
-            end = ended(self.journal.load(run_id).state)
+        end = self._end(run_id)
         if end is not None:
             future.set_result(end)
         else:
             future.set_exception(MessageRefused(run_id, "result", self._why_not_live(run_id)))
         return future
+
+    def _end(self, run_id: str) -> RunFinished | None:
+        try:
+            return ended(self.journal.load(run_id).state)
+        except UnknownRun:
+            end = self._beside.end_of(run_id)
+            if end is None:
+                raise
+            return end
 
     def subscribe(self, run_id: str, after: int) -> Subscription:
         """The run's events."""
@@ -654,11 +686,8 @@ class Runtime:
         return self._calls.owns(thread) or self._scheduler.owns(thread)
 
     def _why_not_live(self, run_id: str) -> str:
-        end = self._beside.end_of(run_id) if self._beside is not None else None
-        if end is not None:
-            return f"it is over, with status {end.status}"
-        state = self.journal.load(run_id).state
-        return f"it is over, with status {state.status}" if state.over else "no agent of its name is in this runtime"
+        end = self._end(run_id)
+        return "no agent of its name is in this runtime" if end is None else f"it is over, with status {end.status}"
 
     def _check_open(self) -> None:
         if os.getpid() != self._pid:

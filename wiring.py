@@ -275,19 +275,19 @@ def _chosen(label: str, asked: object, choose: Callable[[RunInfo], bool] | None,
     return chosen
 
 
-def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[MemoryJournal | SqliteJournal, str]:
-    """The journal, and why it is only in memory if it should be stored and cannot be.
+def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[MemoryJournal | SqliteJournal, tuple[str, ...]]:
+    """The journal, and for the log of each run why it is only in memory if it should be stored and cannot be.
 
     Raises:
         JournalError, OSError: it cannot be opened, and the host did not say to go on without it.
     """
     try:
-        return open_journal(path), ""
+        return open_journal(path), ()
     except (JournalError, OSError) as error:
         if not degrade:
             raise
         log.error("the journal cannot be opened; runs are kept in memory only: %s", error)
-        return open_journal(None), f"this run is kept in memory only: its journal could not be opened: {error}"
+        return open_journal(None), (f"this run is kept in memory only: its journal could not be opened: {error}",)
 
 
 def why_spent(refused: BudgetExceeded) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ..errors import LogCorrupt, RunQuarantined, UnknownFact
+from ..errors import LogCorrupt, RunQuarantined, UnknownFact, UnknownRun
 from ..events import ArtifactStored, ChildStarted, Message, RunFinished, Status
 from ..projections import Checkpoint, PendingApproval, RunState
 from .orders import Orders
@@ -51,6 +51,8 @@ class Run(Orders):
             state = self.state()
         except (LogCorrupt, UnknownFact):
             return "quarantined"
+        except UnknownRun:  # it was not recorded: its end is all there is
+            return self._runtime.finished(self.id).result().status
         if state.status is not None:
             return state.status
         if address is None or address.end is not None:

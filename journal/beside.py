@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import RequestRepeated
-from ..events import Event, RunFinished, RunStarted
+from ..events import Event, Fact, RunFinished, RunStarted
 from ..ports import Append, Follower, RunSummary
 from ..projections import Checkpoint
+from .followers import acknowledge
 from .memory import MemoryJournal
 from .sqlite import SqliteJournal
 
@@ -21,28 +22,36 @@ class BesideJournal:
     """A `Journal` of two: `stored`, and one in memory for the runs named with `keep_aside`, with all their children.
 
     Followers are told of both; a memory run's positions are its own and mean nothing beside stored ones, so what goes
-    by position (`scan`, `head`, `runs`) is the stored journal's alone.
+    by position (`scan`, `head`, `runs`) is the stored journal's alone. One request is one run also across the two,
+    except for two starts at the same moment of which only one is kept aside.
     """
 
     def __init__(self, stored: MemoryJournal | SqliteJournal) -> None:
         self.stored = stored
         self.aside = MemoryJournal(keep_finished=KEPT)
         self._lock = threading.Lock()
-        self._aside: dict[str, bool] = {}
-        """Run id -> whether it is recorded; only runs in memory."""
+        self._aside: dict[str, _Place] = {}
+        """By run id; only runs in memory."""
         self._ends: dict[str, RunFinished] = {}
+        self._requests: dict[str, str] = {}
+        """Request keys of unrecorded runs, as long as their ends are known."""
         self._order: deque[str] = deque()
 
     def keep_aside(self, run_id: str, *, recorded: bool) -> None:
         """Keep the run that is about to start in memory; without `recorded` it is forgotten when it is over."""
-        self._aside[run_id] = recorded
+        self._aside[run_id] = _Place(recorded, run_id)
 
     def is_aside(self, run_id: str) -> bool:
         """Whether the run is kept in memory."""
         return run_id in self._aside
 
+    def is_recorded(self, run_id: str) -> bool:
+        """Whether the run's log outlives its end."""
+        place = self._aside.get(run_id)
+        return place is None or place.recorded
+
     def end_of(self, run_id: str) -> RunFinished | None:
-        """How an unrecorded run ended, if it did lately."""
+        """How an unrecorded run ended that is forgotten, if that was lately."""
         return self._ends.get(run_id)
 
     # -------------------------------------------------------------- writing
@@ -54,41 +63,76 @@ class BesideJournal:
 
     def append(self, append: Append) -> None:
         """See `ports.Journal.append`."""
-        if append.run_id not in self._aside and append.expected == 0 and append.stored:
-            first = append.stored[0].event.fact
-            root = first.info.root_run_id if isinstance(first, RunStarted) else ""
-            if root in self._aside:  # a child follows its root
-                self._aside[append.run_id] = self._aside[root]
-        if append.run_id not in self._aside:
-            other = self.aside.find_request(append.request_key) if append.request_key else None
-            home: MemoryJournal | SqliteJournal = self.stored
-        else:
-            other = self.stored.find_request(append.request_key) if append.request_key else None
-            home = self.aside
-        if other is not None and append.expected == 0:
-            append.done(RequestRepeated(append.request_key, other))
+        place = self._aside.get(append.run_id)
+        if append.expected == 0:
+            if place is None:
+                place = self._beside_its_root(append)
+            repeated = self._elsewhere(append.request_key, place) if append.request_key else None
+            if repeated is not None:
+                self._aside.pop(append.run_id, None)
+                acknowledge(append, RequestRepeated(append.request_key, repeated))
+                return
+        if place is None:
+            self.stored.append(append)
             return
-        home.append(append)
-        if home is self.aside:
-            end = next((one.event.fact for one in append.stored if isinstance(one.event.fact, RunFinished)), None)
-            if isinstance(end, RunFinished):
-                self._over(append.run_id, end)
+        self.aside.append(append)
+        if append.expected == 0:
+            place.request_key = place.request_key or append.request_key
+            if self.aside.run(append.run_id) is None:  # it was refused, and never began
+                self._aside.pop(append.run_id, None)
+                return
+        end = next((fact for fact in _facts(append) if type(fact) is RunFinished), None)
+        if end is not None:
+            self._over(append.run_id, place, end)
 
-    def _over(self, run_id: str, end: RunFinished) -> None:
-        row = self.aside.run(run_id)
-        if row is None or not row.over:  # the append was refused
-            return
-        recorded = self._aside.get(run_id, True)
+    def _beside_its_root(self, append: Append) -> _Place | None:
+        """A child follows its root."""
+        first = next(iter(_facts(append)), None)
+        root = first.info.root_run_id if type(first) is RunStarted else ""
+        family = self._aside.get(root)
+        if family is None:
+            return None
+        place = self._aside[append.run_id] = _Place(family.recorded, root)
         with self._lock:
-            if not recorded:
-                self._ends[run_id] = end
+            family.children.append(append.run_id)
+        return place
+
+    def _elsewhere(self, request_key: str, place: _Place | None) -> str | None:
+        """The run of a request in the journal that does not see the append."""
+        other = self.aside if place is None else self.stored
+        return other.find_request(request_key) or self._requests.get(request_key)
+
+    def _over(self, run_id: str, place: _Place, end: RunFinished) -> None:
+        row = self.aside.run(run_id)
+        if place.end is not None or row is None or not row.over:  # the append was refused
+            return
+        place.end = end
+        with self._lock:
             self._order.append(run_id)
+            if not place.recorded:
+                self._forget_family(run_id, place)
             while len(self._order) > KEPT:
                 oldest = self._order.popleft()
+                self.aside.forget(oldest)
                 self._ends.pop(oldest, None)
-                self._aside.pop(oldest, None)
-        if not recorded:
-            self.aside.forget(run_id)
+                gone = self._aside.pop(oldest, None)
+                if gone is not None and self._requests.get(gone.request_key) == oldest:
+                    del self._requests[gone.request_key]
+
+    def _forget_family(self, run_id: str, place: _Place) -> None:
+        """Forget an unrecorded run. A child's log is kept until its root is over: the parent's actor may have to be
+        rebuilt, and then looks there for the answer.
+        """
+        root = self._aside.get(place.root)
+        if root is not None and root.end is None:
+            return
+        for one in (*place.children, run_id):
+            gone = self._aside.get(one)
+            if gone is not None and gone.end is not None:
+                self._ends[one] = gone.end  # before the log is gone: whoever looks finds one of them
+                if gone.request_key:
+                    self._requests[gone.request_key] = one
+                self.aside.forget(one)
 
     # -------------------------------------------------------------- reading
 
@@ -129,7 +173,11 @@ class BesideJournal:
 
     def find_request(self, request_key: str) -> str | None:
         """See `ports.Journal.find_request`."""
-        return self.stored.find_request(request_key) or self.aside.find_request(request_key)
+        return (
+            self.stored.find_request(request_key)
+            or self.aside.find_request(request_key)
+            or self._requests.get(request_key)
+        )
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """Be told of both; a run's events come in order. See `ports.Journal.follow`."""
@@ -143,5 +191,27 @@ class BesideJournal:
 
     def close(self, timeout: float = 10.0) -> bool:
         """Close both; see `ports.Journal.close`."""
+        let_go = self.stored.close(timeout)  # first: a follower of both ends with either, and is told all of this one
         self.aside.close()
-        return self.stored.close(timeout)
+        return let_go
+
+
+class _Place:
+    """A run in memory. root: of its family, perhaps itself. children: of a root, of all generations."""
+
+    __slots__ = ("children", "end", "recorded", "request_key", "root")
+
+    def __init__(self, recorded: bool, root: str) -> None:
+        self.recorded = recorded
+        self.root = root
+        self.request_key = ""
+        self.children: list[str] = []
+        self.end: RunFinished | None = None
+
+
+def _facts(append: Append) -> list[Fact]:
+    """Its facts; none of something that is no append, which its journal will say."""
+    try:
+        return [one.event.fact for one in append.stored]
+    except (AttributeError, TypeError):
+        return []
