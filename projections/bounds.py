@@ -36,9 +36,8 @@ def bounds(state: RunState, now_ms: int) -> list[Bound]:
     """Every limit of the run and of its phase, time too."""
     total, limits, governed = spent(state), state.limits, state.governed
     worked = worked_ms(state, now_ms)
-    found = [Bound("steps", state.step - state.turn_from, limits.max_steps)] if governed.phase_index < 0 else []
-    if governed.phase_index >= 0:
-        found.append(Bound("steps", total.steps, limits.max_steps))
+    turn = state.step - state.turn_from
+    found = [Bound("steps", turn, limits.max_steps)]
     found += _metered(limits.max_tool_calls, limits.max_tokens, limits.max_cost_usd, total, "")
     if governed.deadline_ms is not None:
         found.append(Bound("seconds", worked / 1000, governed.deadline_ms / 1000))
@@ -46,7 +45,7 @@ def bounds(state: RunState, now_ms: int) -> list[Bound]:
         phase: PhasePrint = governed.phases[governed.phase_index]
         since = total.minus(governed.phase_from)
         if phase.max_steps is not None:
-            found.append(Bound("steps", since.steps, phase.max_steps, phase.name))
+            found.append(Bound("steps", min(since.steps, turn), phase.max_steps, phase.name))
         found += _metered(phase.max_tool_calls, phase.max_tokens, phase.max_cost_usd, since, phase.name)
         if phase.timeout_s is not None:
             found.append(Bound("seconds", (worked - governed.phase_from_ms) / 1000, phase.timeout_s, phase.name))

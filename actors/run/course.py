@@ -33,7 +33,7 @@ def begun(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
     """The start of a run: its first phase if it has phases, and its first step."""
     after = folded(state, facts)
     governed = after.governed
-    if governed.phases and governed.phase_index < 0:
+    if len(governed.outputs) < len(governed.phases) and governed.phase_index < 0:
         facts = [*facts, _phase(after, len(governed.outputs), now_ms)]
     return onward(state, facts, now_ms)
 
@@ -74,7 +74,7 @@ def said_its_say(state: RunState, facts: list[Fact], stop: StopReason, misfit: s
     if misfit is not None:
         return onward(state, [*facts, OutputRefused(reason=misfit)], now_ms)
     governed = after.governed
-    if governed.phase_index >= 0:
+    if len(governed.outputs) <= governed.phase_index:  # a conversation goes on after its last phase, which ends once
         facts = [*facts, PhaseFinished(phase=after.phase, output=after.output)]
         after = folded(state, facts)
         if governed.phase_index + 1 < len(governed.phases):

@@ -102,6 +102,8 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
         case RetryStep():
             if state.doing != "backoff" or (state.step, state.attempt) != (message.step, message.attempt):
                 return []
+            if state.governed.budgeted:
+                return []  # the next attempt begins when the budget grants it
             return [StepStarted(step=state.step, attempt=state.attempt + 1)]
         case StartRun():
             return _started(state, message, now_ms)

@@ -257,7 +257,6 @@ def test_a_notice_is_told_with_the_grant() -> None:
     run.when(AcceptGrant(step=2, attempt=1)).then(noticed("tokens", 0.5, 8, 10), StepStarted(step=2))
 
 
-@pytest.mark.xfail(strict=True, reason="a pause's end begins an attempt that the budget never granted")
 def test_the_end_of_a_pause_is_no_grant() -> None:
     run = PAID.given(
         StepStarted(step=1), StepFailed(step=1, attempt=1, error="busy", kind="unavailable", retry_at_ms=900)

@@ -227,9 +227,6 @@ def test_a_run_that_goes_on_between_phases_begins_with_the_next() -> None:
     assert after.transcript[-1].parts == (Text("A poem."), HANDED_ON)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=IndexError, reason="the next phase is looked up by number without asking whether there is one"
-)
 def test_a_run_that_goes_on_with_fewer_phases_than_were_finished_does_not_fail() -> None:
     fewer = run_started("A poem.", phases=(CHECK,))
     NEW.when(StartRun(started=fewer, forked=FORKED))
@@ -253,7 +250,6 @@ def test_an_interactive_run_waits_after_its_last_phase() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="every reply after the last phase finishes that phase again")
 def test_a_phase_finishes_once() -> None:
     after = CHAT.given(*CHAT.when(reply(Text("Roses."))).facts)
     after = after.given(*after.when(SendInput(input=(Text("Longer."),))).facts)
@@ -261,7 +257,6 @@ def test_a_phase_finishes_once() -> None:
     assert not [fact for fact in facts if isinstance(fact, PhaseFinished)]
 
 
-@pytest.mark.xfail(strict=True, reason="with phases, a person's word does not raise the ceiling as it does without")
 def test_every_word_of_a_person_raises_the_ceiling_in_the_last_phase_too() -> None:
     run = CHAT
     for step in range(1, 6):
