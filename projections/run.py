@@ -226,8 +226,13 @@ def evolve(state: RunState, fact: Fact) -> RunState:
         case InputAwaited() | ApprovalAwaited():
             return replace(state, doing="waiting", waiting_since_ms=fact.since_ms)
         case InputReceived():
+            waiting = state.doing == "waiting" and bool(state.governed.approvals)  # for another answer than this
             return replace(
-                state, heard=state.heard + 1, waited_ms=state.waited_ms + fact.waited_ms, turn_from=state.step
+                state,
+                doing="tools" if state.doing == "waiting" and not waiting else state.doing,
+                heard=state.heard + 1,
+                waited_ms=state.waited_ms + fact.waited_ms,
+                turn_from=state.step,
             )
         case RunStarted():
             return _started(fact)
@@ -273,7 +278,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             governed = replace(
                 state.governed, phase_index=fact.index, phase_from=spent(state), phase_from_ms=fact.at_ms
             )
-            return replace(state, doing="tools", asked=(), turn_from=state.step, governed=governed)
+            return replace(state, doing="tools", asked=(), governed=governed)
         case RunForked():
             return _forked(state, fact)
         case Opaque():
