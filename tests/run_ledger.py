@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from executus.events import (
+    BudgetNoticed,
     CallerSteered,
     CancelRequested,
     ErrorLogged,
@@ -25,6 +26,7 @@ from executus.events import (
     ToolResult,
     ToolStarted,
 )
+from executus.projections.transcript import notice_text
 
 
 class Ledger:
@@ -188,6 +190,8 @@ def expected_transcript(facts: list[Fact]) -> list[Message]:
                 messages.append(Message("user", fact.input))
             case CallerSteered():
                 heard.append(Message("user", (Text(fact.text),)))
+            case BudgetNoticed():
+                heard.append(Message("user", (Text(notice_text(fact)),)))
             case InputReceived():
                 heard.append(Message("user", fact.input))
             case StepStarted() | RunFinished():
