@@ -62,7 +62,7 @@ class AsyncGate:
     def open(self) -> None:
         """Let everybody through."""
         self._opened = True
-        if self._loop is not None and self._event is not None:
+        if self._loop is not None and self._event is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._event.set)
 
     def wait_entered(self) -> None:
