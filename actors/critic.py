@@ -249,9 +249,6 @@ class CriticActor(PooledActor):
         if self._reading or state.doing in ("new", "over"):
             return
         if state.doing == "waiting":
-            if self._regular is not None:
-                self._regular.cancel()
-                self._regular = None
             if self._dozes is None:
                 self._dozes = self.scheduler.call_later(self.around.sleep_after_s, lambda: self._hear(_Doze()))
             return

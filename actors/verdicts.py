@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, TypeGuard
 
 import msgspec
@@ -108,8 +107,10 @@ def _usage(usage: Any) -> Usage:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    """Whether it is a plain, finite number: no bool, and nothing that only behaves like one."""
-    return (type(value) is int and abs(value) <= MOST) or (type(value) is float and math.isfinite(value))
+    """Whether it is a plain number: no bool, and nothing that only behaves like one. It may still be NaN or infinite,
+    which no comparison with a smallest and a largest lets through.
+    """
+    return type(value) in (int, float)
 
 
 def _shown(value: Any) -> str:

@@ -308,19 +308,19 @@ def _agents(hard_s: float) -> list[Agent]:
     def once(request: Any) -> Any:
         return [call("rest")] if request.step == 1 else "done"
 
-    limits: dict[str, Any] = {"tools": (rest,), "timeout_s": hard_s, "soft_timeout_s": 0.05}
-    limits["extend_to_s"] = hard_s + EXTEND_S
-    return [
-        Agent("busy", model=ScriptedModel(always), max_steps=10_000, **limits),
-        Agent("short", model=ScriptedModel(once), **{**limits, "timeout_s": 60.0}),
-        Agent(
-            "counted",
-            model=ScriptedModel(always),
-            max_steps=STEPS,
-            raise_steps_to=STEPS_CAP,
-            **{**limits, "timeout_s": 60.0},
-        ),
-    ]
+    def agent(name: str, answer: Callable[[Any], Any], timeout_s: float = 60.0, max_steps: int = 10_000) -> Agent:
+        return Agent(
+            name,
+            model=ScriptedModel(answer),
+            tools=(rest,),
+            timeout_s=timeout_s,
+            extend_to_s=timeout_s + EXTEND_S,
+            soft_timeout_s=0.05,
+            max_steps=max_steps,
+            raise_steps_to=max_steps + STEPS_CAP - STEPS,
+        )
+
+    return [agent("busy", always, hard_s), agent("short", once), agent("counted", always, max_steps=STEPS)]
 
 
 def play(case: Case, folder: Path | None = None, hard_s: float = HARD_S) -> Row:

@@ -134,7 +134,7 @@ def test_no_timer_is_early_by_a_sleep_and_the_sleep_is_told(monkeypatch: pytest.
         woke.set()
         raise RuntimeError("a listener's mistake")
 
-    monkeypatch.setattr("executus.actors.dispatcher.AwakeClock", lambda clock: machine.clock())
+    monkeypatch.setattr("executus.actors.dispatcher.AwakeClock", lambda _: machine.clock())
     dispatcher = Dispatcher(machine, tell)
     fired = threading.Event()
     try:

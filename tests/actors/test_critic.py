@@ -94,6 +94,8 @@ class Watching:
         self.reviews: list[Any] = []
         self.orders: list[Any] = []
         self.error: Exception | None = None
+        self.reads_to: int | None = None
+        """The journal shows events up to this version, as if it had been read a moment ago."""
         self.address = Address(RunInfo(run_id=RUN, name="x"), cast(Any, None))
         calls = SimpleNamespace(look_up=self.look_up, review=self.review)
         self.around = cast(
@@ -111,7 +113,9 @@ class Watching:
     def look_up(self, read: Callable[[Any], Any], reply: Callable[[Any], None]) -> None:
         def now() -> None:
             journal = SimpleNamespace(
-                read=lambda run_id, after, limit: [one for one in self.log if one.version > after][:limit]
+                read=lambda run_id, after, limit: [one for one in self.log[: self.reads_to] if one.version > after][
+                    :limit
+                ]
             )
             reply(read(journal) if self.error is None else self.error)
 
@@ -268,6 +272,20 @@ def test_a_missed_event_is_read_from_the_log() -> None:
     watching.happens(StepStarted(step=2))
     assert (watching.actor.trace.version, watching.reviews) == (2, [])
     watching.happens(SoftTimeoutReached(at_ms=1))  # while it reads
+    watching.read()
+    assert watching.actor.trace.version == 5
+    assert len(watching.reviews) == 1
+
+
+def test_what_was_stored_while_the_log_was_read_is_read_as_well() -> None:
+    watching = watched()
+    watching.store(StepCompleted(step=1, reply=()))
+    watching.happens(StepStarted(step=2))
+    watching.reads_to = 4
+    watching.happens(SoftTimeoutReached(at_ms=1))
+    watching.reads.pop(0)()
+    watching.turns.run()
+    watching.reads_to = None
     watching.read()
     assert watching.actor.trace.version == 5
     assert len(watching.reviews) == 1

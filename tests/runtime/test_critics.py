@@ -49,6 +49,13 @@ class Watcher:
         return self._answer(trace)
 
 
+class AsyncWatcher(Watcher):
+    """The same on the runtime's loop."""
+
+    async def review(self, trace: Trace, now: float) -> Any:
+        return await self._answer(trace)
+
+
 def until(true: Callable[[], bool]) -> None:
     """Wait until something is so that no fact tells of."""
     deadline = time.monotonic() + DEADLINE_S
@@ -130,7 +137,7 @@ def test_an_extension_moves_the_deadline_as_far_as_was_agreed_at_the_start(opene
     gate.open()
 
 
-@pytest.mark.parametrize("fault", ["raises", "hangs"])
+@pytest.mark.parametrize("fault", ["raises", "hangs", "exits the loop"])
 def test_a_critic_that_fails_three_times_is_lost_and_the_run_goes_on(opened: Open, fault: str) -> None:
     clock, asked, gate, never = VirtualClock(), threading.Semaphore(0), Gate(), threading.Event()
 
@@ -145,8 +152,15 @@ def test_a_critic_that_fails_three_times_is_lost_and_the_run_goes_on(opened: Ope
             never.wait(DEADLINE_S)
         raise RuntimeError("the judge is down")
 
+    async def leave(trace: Trace) -> Any:
+        asked.release()
+        raise SystemExit("leaving")
+
+    critic = Watcher(fail, timeout_s=1.0)
+    if fault == "exits the loop":
+        critic = AsyncWatcher(leave, timeout_s=3600.0)
     agent = Agent("a", model=ScriptedModel([[call("hold")], "done"]), tools=[hold])
-    run = opened(agents=[agent], critic=Watcher(fail, timeout_s=1.0), clock=clock).start("a", "go")
+    run = opened(agents=[agent], critic=critic, clock=clock).start("a", "go")
     deadline = time.monotonic() + DEADLINE_S
     while "critic-lost" not in tags(run):
         assert time.monotonic() < deadline
@@ -156,8 +170,12 @@ def test_a_critic_that_fails_three_times_is_lost_and_the_run_goes_on(opened: Ope
     never.set()
     assert run.result(DEADLINE_S).status == "ok"
     (lost,) = [fact for fact in facts(run) if isinstance(fact, CriticLost)]
-    why = {"raises": "RuntimeError: the judge is down", "hangs": "earlier reviews of it have not returned"}[fault]
-    assert why in lost.reason
+    why = {
+        "raises": "RuntimeError: the judge is down",
+        "hangs": "earlier reviews of it have not returned",
+        "exits the loop": "SystemExit: leaving",
+    }
+    assert why[fault] in lost.reason
 
 
 def test_hung_critics_starve_neither_tools_nor_other_critics(opened: Open) -> None:
@@ -170,7 +188,7 @@ def test_hung_critics_starve_neither_tools_nor_other_critics(opened: Open) -> No
     def answer(request: Any) -> Any:
         return [call("look")] if request.step < 4 else "done"
 
-    hangs = Watcher(lambda trace: never.wait(DEADLINE_S), timeout_s=0.1)
+    hangs = Watcher(lambda trace: never.wait(), timeout_s=0.1)
     good = Watcher(lambda trace: Kill("seen enough"))
     agents = [
         Agent("hung", model=ScriptedModel(answer), tools=[look], critic=hangs),
