@@ -1,4 +1,4 @@
-"""What every journal promises; the one in memory and the one in SQLite run the same tests."""
+"""What every journal promises; the one in memory, the one in SQLite, and that of two run the same tests."""
 
 from __future__ import annotations
 
@@ -23,15 +23,37 @@ from executus.events import Event, NoteLogged, Opaque
 from executus.events.codec import BLOB_BYTES, Body, Stored, run_id_bytes
 from executus.events.envelope import chain_hash
 from executus.events.upcasts import UPCASTS
-from executus.journal import MemoryJournal, SqliteJournal, open_journal, verify_run
+from executus.journal import BesideJournal, MemoryJournal, SqliteJournal, open_journal, verify_run
+from executus.ports import Append, RunSummary
 from executus.projections import fold
 
-AnyJournal = MemoryJournal | SqliteJournal
+AnyJournal = MemoryJournal | SqliteJournal | BesideJournal
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+class AllAside(BesideJournal):
+    """Keeps every run in memory, and shows those where it shows the stored ones otherwise."""
+
+    def append(self, append: Append) -> None:
+        if append.expected == 0 and self.run(append.run_id) is None:
+            self.keep_aside(append.run_id, recorded=True)
+        super().append(append)
+
+    def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        return self.aside.scan(after, limit)
+
+    def head(self) -> int:
+        return self.aside.head()
+
+    def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
+        return self.aside.runs(unfinished=unfinished, after=after, limit=limit)
+
+
+@pytest.fixture(params=["memory", "sqlite", "beside", "aside"])
 def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[AnyJournal]:
-    opened = open_journal(None if request.param == "memory" else tmp_path / "runs.db")
+    opened: AnyJournal = open_journal(None if request.param == "memory" else tmp_path / "runs.db")
+    if request.param in ("beside", "aside"):
+        assert isinstance(opened, SqliteJournal)
+        opened = BesideJournal(opened) if request.param == "beside" else AllAside(opened)
     yield opened
     assert opened.close(PATIENCE_S)
 
