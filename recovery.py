@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from .actors.address import Address
 from .admission import in_tier
@@ -18,8 +17,8 @@ log = logging.getLogger("executus.runtime")
 def recoverable(journal: Journal, agents: Mapping[str, Agent], tiers: Mapping[str, str | Model]) -> Iterator[Address]:
     """Where each unfinished run is to live.
 
-    Left out: runs whose agent is not here, which stay suspended; children whose parent goes on, which it takes up; and
-    logs whose beginning is damaged (P9).
+    Left out: runs whose agent is not here, which stay suspended; children that their parent waits for, which it takes
+    up; and logs whose beginning is damaged (P9).
     """
     for row in journal.runs(unfinished=True):
         try:
@@ -48,14 +47,18 @@ def _root(started: RunStarted, agents: Mapping[str, Agent], tiers: Mapping[str, 
 
 
 def _orphan(journal: Journal, started: RunStarted) -> Address | None:
-    """A child whose parent has ended, or is gone: it may only end."""
+    """A child whose parent has ended, is gone, or no longer waits for it: it may only end."""
     info = started.info
-    parent = journal.run(info.parent_run_id)
-    if parent is not None and not parent.over:
-        return None
     address = Address(info, Agent(started.agent.name or "orphan", model="none:none"))  # it is never asked anything
     address.orphaned = "cancelled"
-    with suppress(JournalError):
-        if parent is not None:
-            address.orphaned = journal.load(info.parent_run_id).state.status or "cancelled"
+    parent = journal.run(info.parent_run_id)
+    if parent is None:
+        return address
+    try:
+        state = journal.load(info.parent_run_id).state
+    except JournalError:
+        return address if parent.over else None
+    if any(child.run_id == info.run_id for child in state.governed.children):
+        return None
+    address.orphaned = state.status or "cancelled"
     return address

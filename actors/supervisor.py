@@ -19,9 +19,9 @@ from ..errors import (
     RuntimeClosed,
     UnknownRun,
 )
-from ..events import RunInfo, RunStarted
+from ..events import RunInfo, RunStarted, Status
 from ..ports import Agent
-from ..projections import ended
+from ..projections import Checkpoint, OpenChild, ended
 from .address import Address
 from .calls import Loaded
 from .children import ChildCall, child_started
@@ -207,21 +207,34 @@ class Supervisor(PooledActor):
             self.scheduler.call_later(LAST_PAUSE_S / 10, partial(_tell, self, looked.want))
         elif loaded.error is not None and not isinstance(loaded.error, UnknownRun):
             call.fail(str(loaded.error))
-        elif not isinstance(order, ChildOrder):
-            call.fail(order)
-            if loaded.checkpoint is not None:
-                self.end_orphan(call, loaded)
-        else:
+        elif isinstance(order, ChildOrder):
             self.start_child(call, order, loaded)
+        elif loaded.checkpoint is None:
+            call.fail(order)
+        else:  # nobody can carry it on here: it ends, and its parent goes on, charged for what it has spent
+            address = self.orphan(call.child, call.parent, "cancelled")
+            self.rebuild(_Read(address, loaded, None, 0.0))
+            call.follow(address)
 
-    def end_orphan(self, call: ChildCall, loaded: Loaded) -> None:
-        """A child of an earlier host that nobody can carry on here: its parent goes on without it, so it ends."""
-        child, parent = call.child, call.parent.info
-        info = RunInfo(run_id=child.run_id, name=child.name, caller_id=parent.caller_id, parent_run_id=parent.run_id)
+    def orphan(self, child: OpenChild, parent: Address, status: Status) -> Address:
+        """A child of an earlier host that may only end; its parent ended with `status`, or goes on without it."""
+        info = RunInfo(
+            run_id=child.run_id, name=child.name, caller_id=parent.info.caller_id, parent_run_id=parent.run_id
+        )
         address = Address(info, Agent(child.name, model="none:none"))  # it is never asked anything
-        address.orphaned = "cancelled"
+        address.orphaned = status
         self.directory[address.run_id] = address
-        self.rebuild(_Read(address, loaded, None, 0.0))
+        return address
+
+    def end_orphan(self, read: _Read, checkpoint: Checkpoint, status: Status, again: list[Any]) -> None:
+        """It ends, and so do its own children, which its actor never takes up."""
+        address = read.address
+        why = f"its parent went on without it, or ended with status {status}, before this host took over"
+        address.prepend([EndWithParent(status=status, reason=why), *again])
+        self.employ(address, read.loaded)
+        for child in checkpoint.state.governed.children:
+            if child.run_id not in self.directory:
+                self.read(self.orphan(child, address, status), None, 0.0)
 
     def start_child(self, call: ChildCall, order: ChildOrder, loaded: Loaded) -> None:
         """Start the child, or take it up from its log."""
@@ -312,6 +325,9 @@ class Supervisor(PooledActor):
         if isinstance(error, (JournalUnavailable, JournalConflict, Overloaded)):
             self.pause(lost or RunLost(address, error), max(read.pause_s, FIRST_PAUSE_S))
             return
+        if isinstance(error, UnknownRun) and address.orphaned is not None:  # it was never born
+            self.let_go(address, lost, error)
+            return
         if error is not None and not never_stored:
             self.set_aside(address, lost, str(error))
             return
@@ -333,9 +349,7 @@ class Supervisor(PooledActor):
             self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
             return
         if loaded.checkpoint is not None and address.orphaned is not None:
-            why = f"its parent went on without it, or ended with status {address.orphaned}, before this host took over"
-            address.prepend([EndWithParent(status=address.orphaned, reason=why), *again])
-            self.employ(address, loaded)
+            self.end_orphan(read, loaded.checkpoint, address.orphaned, again)
         elif loaded.checkpoint is not None:
             resume = ResumeRun(
                 epoch=self.around.journal.epoch,
