@@ -265,7 +265,8 @@ class CriticActor(PooledActor):
             self.ask()
 
     def _regularly(self) -> None:
-        if self.terms.every_s is None or self._regular_at_s is None or self.trace.state.doing == "waiting":
+        idle = self.trace.state.doing in ("new", "waiting")  # new: it dozes
+        if idle or self.terms.every_s is None or self._regular_at_s is None:
             return
         worked_s = self.worked_s()
         if worked_s >= self._regular_at_s:

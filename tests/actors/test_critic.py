@@ -208,15 +208,16 @@ def test_the_critic_is_asked_as_often_as_it_wants() -> None:
     assert [round(one.now) for one in watching.reviews] == [10, 20]
 
 
-def test_the_time_a_run_waits_for_a_person_is_not_time_to_be_watched() -> None:
-    watching = watched(every_s=10)
+@pytest.mark.parametrize("every_s", [10, 100])  # the run is forgotten after 60 s of waiting
+def test_the_time_a_run_waits_for_a_person_is_not_time_to_be_watched(every_s: float) -> None:
+    watching = watched(every_s=every_s)
     watching.turns.advance(4)
     watching.happens(StepCompleted(step=1, reply=()), InputAwaited(since_ms=4_000))
     watching.turns.advance(1_000)
     assert watching.reviews == []
     watching.happens(InputReceived(input=(), waited_ms=1_000_000), StepStarted(step=2))
     watching.read()
-    watching.turns.advance(5)
+    watching.turns.advance(every_s - 5)
     assert watching.reviews == []
     watching.turns.advance(1.1)
     assert len(watching.reviews) == 1
