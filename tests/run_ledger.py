@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from executus.events import (
+    ApprovalAwaited,
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRequested,
+    BudgetExceeded,
     BudgetNoticed,
     CallerSteered,
     CancelRequested,
+    CeilingRaised,
+    ChildFinished,
+    ChildStarted,
+    CriticKilled,
+    CriticReviewed,
+    CriticSteered,
+    DeadlineExtended,
     ErrorLogged,
     Fact,
     InputAwaited,
@@ -13,8 +28,12 @@ from executus.events import (
     Message,
     NoteLogged,
     Opaque,
+    OutputRefused,
+    PhaseFinished,
+    PhaseStarted,
     RunFinished,
     RunStarted,
+    SoftTimeoutReached,
     StepCompleted,
     StepFailed,
     StepStarted,
@@ -26,7 +45,12 @@ from executus.events import (
     ToolResult,
     ToolStarted,
 )
-from executus.projections.transcript import notice_text
+
+F = TypeVar("F", bound=Fact)
+
+ANSWERS = (ApprovalGranted, ApprovalDenied, ApprovalExpired)
+ORDERED = {"cancelled": CancelRequested, "killed": CriticKilled, "budget_exceeded": BudgetExceeded}
+"""Ends that follow from what was said just before."""
 
 
 class Ledger:
@@ -39,6 +63,10 @@ class Ledger:
         self.started = [fact.call for fact in facts if isinstance(fact, ToolStarted)]
         self.refused = [fact.call for fact in facts if isinstance(fact, ToolRefused)]
         self.closed = [fact.call for fact in facts if isinstance(fact, (ToolFinished, ToolOutcomeUnknown))]
+        self.born = [fact for fact in facts if isinstance(fact, ChildStarted)]
+        self.gone = [fact for fact in facts if isinstance(fact, ChildFinished)]
+        self.requested = [fact for fact in facts if isinstance(fact, ApprovalRequested)]
+        self.answered = [fact.call for fact in facts if isinstance(fact, ANSWERS)]
         self.ends = [index for index, fact in enumerate(facts) if isinstance(fact, RunFinished)]
 
     def check(self) -> None:
@@ -54,7 +82,10 @@ class Ledger:
             self.check_the_end()
         self.check_steps()
         self.check_calls()
+        self.check_approvals()
         self.check_limits()
+        self.check_supervision()
+        self.check_phases()
 
     def check_steps(self) -> None:
         last: StepStarted | None = None
@@ -86,38 +117,84 @@ class Ledger:
         assert len(self.started) == len(set(self.started)), "a call is started once"
         assert len(self.closed) == len(set(self.closed)), "a call has at most one outcome"
         assert set(self.closed) <= set(self.started), "an outcome has an intent"
-        assert not set(self.started) & set(self.refused)
-        open_calls: set[str] = set()
+        children, over = [fact.call for fact in self.born], [fact.call for fact in self.gone]
+        assert len(over) == len(set(over)), "a child is over once"
+        assert set(over) <= set(children), "only a child that was born is over"
+        kinds = (set(self.started), set(self.refused), set(children))
+        assert len(set.union(*kinds)) == sum(map(len, kinds)), "a call is one thing"
+        under_way: set[str] = set()
         for index, fact in enumerate(self.facts):
             match fact:
                 case StepCompleted():
                     asked = [part for part in fact.reply if isinstance(part, ToolCall)]
                     answered = self.facts[index + 1 : index + 1 + len(asked)]
                     for number, (call, told) in enumerate(zip(asked, answered, strict=True)):
-                        assert isinstance(told, (ToolStarted, ToolRefused)), "each call is taken up in the same commit"
+                        taken_up = (ToolStarted, ToolRefused, ApprovalRequested, ChildStarted)
+                        assert isinstance(told, taken_up), "each call is taken up in the same commit"
                         assert (told.call, told.name) == (f"{fact.step}.{number}", call.name)
-                case ToolStarted():
-                    open_calls.add(fact.call)
-                case ToolFinished() | ToolOutcomeUnknown():
-                    open_calls.remove(fact.call)
+                case ToolStarted() | ChildStarted() | ApprovalRequested():
+                    under_way.add(fact.call)
+                case ToolFinished() | ToolOutcomeUnknown() | ChildFinished():
+                    under_way.remove(fact.call)
+                case ToolRefused():
+                    under_way.discard(fact.call)
                 case StepStarted():
-                    assert not open_calls, "every call is answered before the model is asked again"
+                    assert not under_way, "every call is answered before the model is asked again"
                 case _:
                     pass
 
+    def check_approvals(self) -> None:
+        requests = {fact.call: fact for fact in self.requested}
+        assert len(self.answered) == len(set(self.answered)), "the first answer counts"
+        assert set(self.answered) <= set(requests), "nobody answers what was not asked"
+        for index, fact in enumerate(self.facts):
+            if isinstance(fact, ANSWERS):
+                yes = isinstance(fact, ApprovalGranted)
+                if isinstance(fact, ApprovalExpired):
+                    yes = requests[fact.call].default == "grant"
+                then = self.facts[index + 1]
+                assert isinstance(then, ToolStarted if yes else ToolRefused), "an answer has its consequence"
+                assert then.call == fact.call
+            elif isinstance(fact, ToolStarted) and fact.call in requests:
+                before = self.facts[index - 1]
+                assert isinstance(before, (ApprovalGranted, ApprovalExpired)), "nothing starts without its yes"
+
     def check_limits(self) -> None:
-        start = self.facts[0]
-        assert isinstance(start, RunStarted)
-        step = since = failures = 0
+        start = self._start()
+        step = since = failures = calls = tokens = 0
+        most_steps, most_calls = start.limits.max_steps, start.limits.max_tool_calls
+        most_tokens = start.limits.max_tokens
         for fact in self.facts:
             match fact:
                 case InputReceived():
                     since = step
+                case CeilingRaised():
+                    assert fact.new > fact.old
+                    match fact.limit:
+                        case "steps":
+                            most_steps = round(fact.new)
+                        case "tool_calls":
+                            most_calls = round(fact.new)
+                        case "tokens":
+                            most_tokens = round(fact.new)
+                        case _:
+                            pass
                 case StepStarted():
                     if fact.step != step:
                         failures = 0
+                        assert most_tokens is None or tokens < most_tokens, "no step without tokens left for one"
+                        assert most_calls is None or calls < most_calls, "nor without tool calls left"
                     step = fact.step
-                    assert step - since <= start.limits.max_steps, "the ceiling holds"
+                    assert step - since <= most_steps, "the ceiling holds"
+                case StepCompleted():
+                    tokens += fact.usage.input + fact.usage.output
+                case ToolStarted() | ChildStarted():
+                    calls += 1
+                    assert most_calls is None or calls <= most_calls, "the tool calls of the whole family are limited"
+                case ChildFinished():
+                    calls += fact.spent.tool_calls
+                    tokens += fact.spent.tokens
+                    assert most_calls is None or calls <= most_calls, "a child was given what there was"
                 case StepFailed():
                     failures += fact.kind != "interrupted"
                     assert failures <= start.limits.max_attempts, "attempts are counted"
@@ -126,52 +203,133 @@ class Ledger:
                 case _:
                     pass
 
+    def check_supervision(self) -> None:
+        start = self._start()
+        limits = start.limits
+        notices = [(fact.phase, fact.measure, fact.fraction) for fact in self._all(BudgetNoticed)]
+        assert len(notices) == len(set(notices)), "the model is told once"
+        assert all(fraction in limits.notice_at for _, _, fraction in notices)
+        assert len(self._all(SoftTimeoutReached)) <= 1, "the soft timeout is reached once"
+        deadline = 0 if limits.timeout_s is None else round(limits.timeout_s * 1000)
+        cap = 2 * deadline if limits.extend_to_s is None else round(limits.extend_to_s * 1000)
+        for fact in self.facts:
+            if isinstance(fact, DeadlineExtended):
+                assert fact.until_ms > deadline, "a deadline only moves away"
+                assert fact.by != "critic" or fact.until_ms <= cap, "a critic extends up to its cap"
+                deadline = fact.until_ms
+            elif isinstance(fact, CeilingRaised) and fact.by == "critic":
+                assert fact.limit == "steps", "a critic raises nothing but steps"
+                assert fact.new <= (limits.raise_steps_to or 2 * limits.max_steps), "and up to its cap"
+
+    def check_phases(self) -> None:
+        names = [phase.name for phase in self._start().agent.phases]
+        begun = [fact.phase for fact in self._all(PhaseStarted)]
+        assert begun == names[: len(begun)], "phases come in order"
+        finished = [fact.phase for fact in self._all(PhaseFinished)]
+        assert set(finished) <= set(begun)
+        for end in self._all(RunFinished):
+            if end.by == "model" and end.status in ("ok", "dry_run"):
+                assert finished == names, "and none is left out"
+        for phase, index in ((fact.phase, n) for n, fact in enumerate(self.facts) if isinstance(fact, PhaseStarted)):
+            before = self.facts[index - 1]
+            first = phase == names[0]
+            assert isinstance(before, RunStarted if first else PhaseFinished), "one ends before the next begins"
+
     def check_the_end(self) -> None:
         end = self.facts[self.ends[0]]
         assert isinstance(end, RunFinished)
         said = ["".join(part.text for part in fact.reply if isinstance(part, Text)) for fact in self.completed]
         stats = end.stats
+        used = [fact.usage for fact in (*self.completed, *self._all(CriticReviewed))]
         assert stats.output == next((text for text in reversed(said) if text), "")
         assert stats.steps == len({fact.step for fact in self.steps})
-        assert stats.tool_calls == len(self.started)
-        assert stats.input_tokens == sum(fact.usage.input for fact in self.completed)
-        assert stats.output_tokens == sum(fact.usage.output for fact in self.completed)
-        assert stats.thinking_tokens == sum(fact.usage.thinking for fact in self.completed)
-        assert (stats.status == "error") == bool(stats.error)
+        assert stats.tool_calls == len(self.started) + len(self.born)
+        assert stats.input_tokens == sum(usage.input for usage in used)
+        assert stats.output_tokens == sum(usage.output for usage in used)
+        assert stats.thinking_tokens == sum(usage.thinking for usage in used)
+        assert end.family.tokens == sum(fact.spent.tokens for fact in self.gone)
+        assert end.family.tool_calls == sum(fact.spent.tool_calls for fact in self.gone)
         assert end.by
+        if end.by == "parent":
+            assert stats.status not in ("ok", "dry_run", "error")
+            return
+        assert (stats.status in ("error", "budget_exceeded")) == bool(stats.error)
         if end.by == "model" and stats.status in ("ok", "dry_run"):
-            spoken = self._latest(StepStarted, CallerSteered, InputReceived)
+            spoken = self._latest(StepStarted, CallerSteered, CriticSteered, InputReceived, OutputRefused)
             assert isinstance(spoken, StepStarted), "nobody's words are left unread"
         before = self.facts[self.ends[0] - 1]
-        assert (stats.status == "cancelled") == isinstance(before, CancelRequested)
+        for status, kind in ORDERED.items():
+            assert (stats.status == status) == isinstance(before, kind)
 
     def owed(self) -> list[str]:
         """What the world owes after the last fact, by key."""
         if not self.facts or self.ends or any(isinstance(fact, Opaque) for fact in self.facts):
             return []
-        start = self.facts[0]
-        assert isinstance(start, RunStarted)
-        waits = isinstance(self._latest(StepStarted, InputAwaited), InputAwaited)
-        if waits:
-            return []
-        owed = [f"tool:{call}" for call in self.started if call not in self.closed]
+        start = self._start()
+        pending = [fact for fact in self.requested if fact.call not in self.answered]
+        owed = [f"expiry:{one.call}:{one.expires_at_us}" for one in pending if one.expires_at_us is not None]
+        if self._waits(pending):
+            return owed
+        under_way = [f"tool:{call}" for call in self.started if call not in self.closed]
+        over = {fact.call for fact in self.gone}
+        under_way += [f"child:{fact.call}" for fact in self.born if fact.call not in over]
         latest = self._latest(StepStarted, StepCompleted, StepFailed)
         if isinstance(latest, StepStarted):
-            owed.append(f"model:{latest.step}:{latest.attempt}")
+            under_way.append(f"model:{latest.step}:{latest.attempt}")
         elif isinstance(latest, StepFailed):
-            owed.append(f"retry:{latest.step}:{latest.attempt}")
-        assert owed, "a run that is not over and waits for nobody is owed something"
+            again = f"reserve:{latest.step}:{latest.attempt + 1}"
+            under_way.append(again if start.budgeted else f"retry:{latest.step}:{latest.attempt}")
+        elif start.budgeted and not under_way:
+            under_way.append(f"reserve:{self.steps[-1].step + 1 if self.steps else 1}:1")
+        assert under_way, "a run that is not over and waits for nobody is owed something"
+        return [*owed, *under_way, *self._timers()]
+
+    def _waits(self, pending: list[ApprovalRequested]) -> bool:
+        """Whether a person must speak before anything goes on."""
+        standing: Fact | None = None
+        for fact in self.facts:
+            if isinstance(fact, (InputAwaited, ApprovalAwaited)):
+                standing = fact
+            elif isinstance(fact, (StepStarted, *ANSWERS)) or (
+                isinstance(fact, InputReceived) and isinstance(standing, InputAwaited)
+            ):
+                standing = None
+        assert not isinstance(standing, ApprovalAwaited) or pending
+        return standing is not None
+
+    def _timers(self) -> list[str]:
+        start = self._start()
+        waited = sum(fact.waited_ms for fact in self.facts if isinstance(fact, (InputReceived, *ANSWERS)))
+        dues: list[int] = []
         if start.limits.timeout_s is not None:
-            waited = sum(fact.waited_ms for fact in self.facts if isinstance(fact, InputReceived))
-            owed.append(f"deadline:{round(start.limits.timeout_s * 1000) + waited}")
-        return owed
+            dues.append(round(start.limits.timeout_s * 1000))
+        dues = [fact.until_ms for fact in self._all(DeadlineExtended)][-1:] or dues
+        for begun in self._all(PhaseStarted)[-1:]:
+            timeout_s = start.agent.phases[begun.index].timeout_s
+            if timeout_s is not None:
+                dues.append(begun.at_ms + round(timeout_s * 1000))
+        timers = [f"deadline:{min(dues) + waited}"] if dues else []
+        if start.limits.soft_timeout_s is not None and not self._all(SoftTimeoutReached):
+            timers.append(f"soft:{round(start.limits.soft_timeout_s * 1000) + waited}")
+        return timers
+
+    def _start(self) -> RunStarted:
+        start = self.facts[0]
+        assert isinstance(start, RunStarted)
+        return start
+
+    def _all(self, kind: type[F]) -> list[F]:
+        return [fact for fact in self.facts if isinstance(fact, kind)]
 
     def _latest(self, *kinds: type) -> Fact | None:
         return next((fact for fact in reversed(self.facts) if isinstance(fact, kinds)), None)
 
 
+UNITS = {"steps": "steps", "tool_calls": "tool calls", "tokens": "tokens", "cost_usd": "dollars", "seconds": "seconds"}
+
+
 def expected_transcript(facts: list[Fact]) -> list[Message]:
-    """The conversation: a reply, then the answers to all its calls, then what people said before the next step."""
+    """The conversation: a reply, then the answers to all its calls, then what was said before the next step."""
     outcomes: dict[str, tuple[str, bool]] = {}
     for fact in facts:
         match fact:
@@ -179,6 +337,11 @@ def expected_transcript(facts: list[Fact]) -> list[Message]:
                 outcomes[fact.call] = fact.result, fact.is_error
             case ToolOutcomeUnknown() | ToolRefused():
                 outcomes[fact.call] = fact.reason, True
+            case ChildFinished(status="ok"):
+                outcomes[fact.call] = fact.output, False
+            case ChildFinished():
+                told = f"It ended with status {fact.status}. {fact.output}"
+                outcomes[fact.call] = told, fact.status != "dry_run"
             case _:
                 pass
     messages: list[Message] = []
@@ -188,10 +351,18 @@ def expected_transcript(facts: list[Fact]) -> list[Message]:
             case RunStarted():
                 messages.append(Message("system", (Text(fact.agent.instructions),)))
                 messages.append(Message("user", fact.input))
-            case CallerSteered():
+            case PhaseStarted():
+                messages = [Message("system", (Text(fact.instructions),)), Message("user", fact.input)]
+            case CallerSteered() | CriticSteered():
                 heard.append(Message("user", (Text(fact.text),)))
+            case OutputRefused():
+                heard.append(Message("user", (Text(fact.reason),)))
             case BudgetNoticed():
-                heard.append(Message("user", (Text(notice_text(fact)),)))
+                whose = f"phase {fact.phase}" if fact.phase else "this run"
+                share = round(100 * fact.spent / fact.limit)
+                told = f"{fact.spent:.6g} of {fact.limit:.6g} {UNITS[fact.measure]} ({share}%)"
+                text = f"Notice: {whose} has used {told}. Finish within what is left."
+                heard.append(Message("user", (Text(text),)))
             case InputReceived():
                 heard.append(Message("user", fact.input))
             case StepStarted() | RunFinished():

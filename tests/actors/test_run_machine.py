@@ -15,46 +15,141 @@ from run_ledger import Ledger, expected_transcript, seen
 
 from executus.actors.run.decide import Refusal, decide
 from executus.actors.run.messages import (
+    FROM_PEOPLE,
+    AcceptChild,
+    AcceptGrant,
     AcceptModelFailure,
+    AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
+    ApprovalPlan,
+    ApproveCall,
     CancelRun,
+    ChargeReview,
+    ChildPlan,
+    DenyCall,
     EndByDeadline,
     EndRun,
+    EndWithParent,
+    ExpireApproval,
+    ExtendRun,
+    KillRun,
     LogError,
     LogNote,
+    LoseCritic,
+    NoteSleep,
+    ObserveRun,
+    RaiseCeiling,
+    ReachSoftTimeout,
     ResumeRun,
     RetryStep,
     RunMessage,
     SendInput,
     StartRun,
     SteerRun,
+    StoreArtifact,
     ToolPlan,
 )
-from executus.events import Event, Fact, Message, Opaque, RunFinished, RunResumed, Text, ToolCall, Usage, tag_of
+from executus.events import (
+    ArtifactStored,
+    Event,
+    Fact,
+    Limits,
+    Message,
+    Opaque,
+    PhasePrint,
+    RunFinished,
+    RunResumed,
+    SoftTimeoutReached,
+    Text,
+    ToolCall,
+    Totals,
+    Usage,
+    tag_of,
+)
 from executus.events.codec import decode_event, encode_event
 from executus.ports import Reply
-from executus.projections import Checkpoint, RunState, deadline_ms, ended, fold, outstanding
+from executus.projections import (
+    CallModel,
+    CallTool,
+    Checkpoint,
+    Expire,
+    RunChild,
+    RunState,
+    Wake,
+    deadline_ms,
+    ended,
+    fold,
+    outstanding,
+    soft_timeout_ms,
+)
 from executus.testing import SPEC_RUN_ID, run_started
 
-ORDERS = (SteerRun, SendInput, EndRun, CancelRun, LogNote, LogError)
-SAID_ONCE_MORE = (SteerRun, SendInput, LogNote, LogError, ResumeRun)
+REFUSED = (*FROM_PEOPLE, StoreArtifact)
+SAID_ONCE_MORE = (
+    SteerRun,
+    SendInput,
+    LogNote,
+    LogError,
+    ResumeRun,
+    ObserveRun,
+    ExtendRun,
+    RaiseCeiling,
+    ChargeReview,
+    LoseCritic,
+    NoteSleep,
+    StoreArtifact,
+)
 """Each of these is a new thing every time it is said."""
 
 EFFECTS = st.sampled_from(["pure", "idempotent", "reconcilable", "never_retry", "never_retry"])
 STARTED = EFFECTS.map(lambda effect: ToolPlan(effect))  # type: ignore[arg-type]
-PLANS = st.one_of(STARTED, STARTED, STARTED, st.just(ToolPlan(refusal="no such tool")))
+ASKED = st.builds(
+    lambda effect, expires, default: ToolPlan(effect, approval=ApprovalPlan(expires, default)),
+    EFFECTS,
+    st.sampled_from([None, 50]),
+    st.sampled_from(["deny", "grant"]),
+)
+CHILDREN = st.sampled_from(
+    [ToolPlan(child=ChildPlan("child", "agent", Limits(max_tool_calls=calls))) for calls in (None, 1, 4)]
+)
+PLANS = st.one_of(STARTED, STARTED, ASKED, ASKED, CHILDREN, CHILDREN, st.just(ToolPlan(refusal="no such tool")))
 RARELY = st.sampled_from([False] * 5 + [True])
+LIMITS = st.builds(
+    Limits,
+    max_steps=st.sampled_from([9, 3, 2, 1]),
+    max_attempts=st.integers(1, 3),
+    timeout_s=st.sampled_from([None, 20.0, 1000.0]),
+    soft_timeout_s=st.sampled_from([None, None, 5.0]),
+    max_tool_calls=st.sampled_from([None, None, 1, 5]),
+    max_tokens=st.sampled_from([None, None, 30]),
+    max_depth=st.sampled_from([3, 3, 3, 0]),
+    raise_steps_to=st.sampled_from([None, 4]),
+    extend_to_s=st.sampled_from([None, 25.0]),
+    notice_at=st.sampled_from([(), (0.5,), (0.25, 0.75)]),
+)
+PHASES = st.sampled_from(
+    [
+        (),
+        (),
+        (
+            PhasePrint(name="plan", instructions="Plan.", max_steps=2, timeout_s=10.0),
+            PhasePrint(name="write", instructions="Write.", max_tool_calls=2),
+        ),
+    ]
+)
 OPTIONS = st.fixed_dictionaries(
     {
-        "max_steps": st.sampled_from([1, 2, 3, 9]),
-        "max_attempts": st.integers(1, 3),
-        "timeout_s": st.sampled_from([None, 20.0, 1000.0]),
+        "limits": LIMITS,
+        "phases": PHASES,
         "interactive": st.booleans(),
         "dry_run": RARELY,
+        "budgeted": st.sampled_from([False, False, True]),
     }
 )
+MOODS = st.sampled_from(["willing", "unwilling", "away", "away"])
+"""Of the person who is asked."""
 AFTER_THE_END = 4
 """How many more messages a run gets after its end, before the next one begins."""
 
@@ -72,6 +167,10 @@ def answers(message: RunMessage) -> str | None:
             return f"tool:{message.call}"
         case RetryStep():
             return f"retry:{message.step}:{message.attempt}"
+        case AcceptChild():
+            return f"child:{message.call}"
+        case AcceptGrant() | AcceptRefusal():
+            return f"reserve:{message.step}:{message.attempt}"
         case _:
             return None
 
@@ -135,7 +234,8 @@ class RunMachine(RuleBasedStateMachine):
         try:
             facts = decide(before.state, message, self.now_ms)
         except Refusal:
-            assert isinstance(message, ORDERS), "only people are refused"
+            assert isinstance(message, REFUSED), "only people are refused"
+            assert not getattr(message, "critic", False), "and critics are not people"
             facts = []
         assert before == self.checkpoint
         if before.state.over:
@@ -170,6 +270,10 @@ class RunMachine(RuleBasedStateMachine):
         self.words += 1
         return f"word {self.words}"
 
+    def begin_anew(self) -> None:
+        started = run_started("Go.", instructions="Be brief.", **self.options[0])
+        self.tell(StartRun(started=started))
+
     # -------------------------------------------------------------- what happens
 
     @initialize(options=st.lists(OPTIONS, min_size=3, max_size=3), orders_first=RARELY)
@@ -178,7 +282,7 @@ class RunMachine(RuleBasedStateMachine):
         if orders_first:
             for order in (SteerRun(text="x"), CancelRun(), EndRun(), LogNote(type="x"), LogError(message="x")):
                 assert self.tell(order) == [], "nothing may happen before the start"
-        self.tell(StartRun(started=run_started("Go.", instructions="Be brief.", **options[0])))
+        self.begin_anew()
 
     @invariant()
     def a_run_that_is_long_over_makes_room_for_another(self) -> None:
@@ -186,7 +290,7 @@ class RunMachine(RuleBasedStateMachine):
             self.check_the_whole_log()
             self.begin()
             self.options = [*self.options[1:], self.options[0]]
-            self.tell(StartRun(started=run_started("Go.", instructions="Be brief.", **self.options[0])))
+            self.begin_anew()
 
     @rule(
         calls=st.sampled_from([0, 0, 1, 2, 2, 3]).flatmap(lambda size: st.lists(PLANS, min_size=size, max_size=size)),
@@ -195,9 +299,10 @@ class RunMachine(RuleBasedStateMachine):
         step_off=OFTEN_CURRENT,
         attempt_off=OFTEN_CURRENT,
         silent=st.booleans(),
+        fits=st.sampled_from([True, True, True, False]),
     )
     def model_answers(
-        self, calls: list[ToolPlan], stop: Any, usage: Usage, step_off: int, attempt_off: int, silent: bool
+        self, calls: list[ToolPlan], stop: Any, usage: Usage, step_off: int, attempt_off: int, silent: bool, fits: bool
     ) -> None:
         parts: list[Any] = [] if silent else [Text(self.word())]
         parts += [ToolCall(f"id{index}", f"tool{index}") for index in range(len(calls))]
@@ -207,8 +312,41 @@ class RunMachine(RuleBasedStateMachine):
                 attempt=self.state.attempt + attempt_off,
                 reply=Reply(tuple(parts), usage, "tool_calls" if calls else stop),
                 plans=tuple(calls),
+                misfit=None if fits else self.word(),
             )
         )
+
+    @rule(times=st.integers(2, 6), plans=st.lists(PLANS, min_size=1, max_size=3), mood=MOODS)
+    def the_world_does_its_part(self, times: int, plans: list[ToolPlan], mood: str) -> None:
+        """What is owed comes in time, one after the other, and so do a person's answers, unless they are away."""
+        for number in range(times):
+            state = self.state
+            owed = [one for one in outstanding(state) if not isinstance(one, (Wake, Expire))]
+            if state.doing == "backoff" and not state.governed.budgeted:
+                self.go_on(state.step, state.attempt)
+            elif owed:
+                self.answer(owed[number % len(owed)], plans[: number % (len(plans) + 1)])
+            elif state.governed.approvals:
+                self.answer_request(state.governed.approvals[-1].call, mood)
+            elif mood != "away" and state.interactive:
+                self.tell(SendInput(input=(Text(self.word()),)))
+
+    def answer(self, owed: Any, plans: list[ToolPlan]) -> None:
+        """One thing that is owed, given as it was asked for."""
+        match owed:
+            case CallModel():
+                calls = [ToolCall(f"id{index}", f"tool{index}") for index in range(len(plans))]
+                reply = Reply((Text(self.word()), *calls), Usage(2, 1), "tool_calls" if calls else "stop")
+                self.tell(AcceptReply(step=owed.step, attempt=owed.attempt, reply=reply, plans=tuple(plans)))
+            case CallTool():
+                self.tell(AcceptResult(call=owed.call.call, text=self.word()))
+            case RunChild():
+                child = owed.child
+                spent = Totals(tool_calls=child.limits.max_tool_calls or 0)
+                output = self.word()
+                self.tell(AcceptChild(call=child.call, run_id=child.run_id, status="ok", output=output, spent=spent))
+            case _:
+                self.tell(AcceptGrant(step=owed.step, attempt=owed.attempt, tokens=9))
 
     @rule(
         final=RARELY,
@@ -248,7 +386,7 @@ class RunMachine(RuleBasedStateMachine):
         for _ in range(times):
             step, attempt = self.state.step, self.state.attempt
             self.tell(AcceptModelFailure(step=step, attempt=attempt, error="down"))
-            self.tell(RetryStep(step=step, attempt=attempt))
+            self.go_on(step, attempt)
 
     @rule(turns=st.integers(1, 3), thought_ms=st.sampled_from([0, 700]), early=st.booleans())
     def people_talk(self, turns: int, thought_ms: int, early: bool) -> None:
@@ -262,7 +400,88 @@ class RunMachine(RuleBasedStateMachine):
 
     @rule(attempt_off=OFTEN_CURRENT)
     def pause_is_over(self, attempt_off: int) -> None:
-        self.tell(RetryStep(step=self.state.step, attempt=self.state.attempt + attempt_off))
+        self.go_on(self.state.step, self.state.attempt + attempt_off)
+
+    def go_on(self, step: int, attempt: int) -> None:
+        """After a pause: by a timer, or by the caller's budget."""
+        if self.state.governed.budgeted:
+            self.tell(AcceptGrant(step=step, attempt=attempt + 1))
+        else:
+            self.tell(RetryStep(step=step, attempt=attempt))
+
+    @precondition(lambda self: self.state.governed.budgeted)
+    @rule(step_off=OFTEN_CURRENT, room=st.sampled_from([True] * 9 + [False]))
+    def budget_answers(self, step_off: int, room: bool) -> None:
+        step = self.state.step + 1 + step_off
+        if room:
+            self.tell(AcceptGrant(step=step, attempt=1, tokens=9))
+        else:
+            self.tell(AcceptRefusal(step=step, attempt=1, measure="tokens", limit=9, spent=9, window="day"))
+
+    @precondition(lambda self: self.state.governed.children)
+    @rule(pick=st.integers(0, 9), status=st.sampled_from(["ok", "error", "killed", "dry_run"]), spent=st.integers(0, 9))
+    def child_is_over(self, pick: int, status: Any, spent: int) -> None:
+        children = self.state.governed.children
+        child = children[pick % len(children)]
+        most = child.limits.max_tool_calls
+        totals = Totals(tool_calls=spent if most is None else min(spent, most), tokens=spent)
+        output = self.word()
+        self.tell(AcceptChild(call=child.call, run_id=child.run_id, status=status, output=output, spent=totals))
+
+    @precondition(lambda self: self.state.governed.approvals)
+    @rule(pick=st.integers(0, 9), mood=MOODS)
+    def person_answers(self, pick: int, mood: str) -> None:
+        approvals = self.state.governed.approvals
+        self.answer_request(approvals[pick % len(approvals)].call, mood)
+
+    def answer_request(self, call: str, mood: str) -> None:
+        if mood == "away":
+            assert self.tell(ExpireApproval(call=call, now_us=49)) == [], "nothing expires before its time"
+            self.tell(ExpireApproval(call=call, now_us=50))
+        elif mood == "willing":
+            self.tell(ApproveCall(call=call, by="alice"))
+        else:
+            self.tell(DenyCall(call=call, by="alice", reason="no"))
+
+    @rule(
+        order=st.sampled_from(["steer", "observe", "extend", "raise", "charge", "lose"]),
+        size=st.integers(1, 40),
+        critic=st.booleans(),
+    )
+    def supervision_speaks(self, order: str, size: int, critic: bool) -> None:
+        by = "critic" if critic else "ops"
+        messages: dict[str, RunMessage] = {
+            "steer": SteerRun(text=self.word(), by=by, critic=critic),
+            "observe": ObserveRun(text="hm"),
+            "extend": ExtendRun(seconds=float(size), by=by, critic=critic),
+            "raise": RaiseCeiling(limit="steps", more=size, by=by, critic=critic),
+            "charge": ChargeReview(usage=Usage(size, size)),
+            "lose": LoseCritic(reason="it raised"),
+        }
+        self.tell(messages[order])
+
+    @rule(critic=st.booleans(), sure=RARELY)
+    def supervision_kills(self, critic: bool, sure: bool) -> None:
+        if sure:
+            was_over, was_read_only = self.state.over, self.state.read_only
+            self.tell(KillRun(reason="enough", by="critic" if critic else "ops", critic=critic))
+            assert was_over or was_read_only or self.state.status == "killed"
+
+    @rule(status=st.sampled_from(["killed", "timeout", "ok"]), sure=st.sampled_from([False] * 11 + [True]))
+    def parent_is_over(self, status: Any, sure: bool) -> None:
+        if sure:
+            self.tell(EndWithParent(status=status))
+
+    @rule(what=st.sampled_from(["error", "note", "sleep", "artifact"]))
+    def host_reports(self, what: str) -> None:
+        artifact = ArtifactStored(sha256="0f", name="x", media_type="text/plain", size=1)
+        messages: dict[str, RunMessage] = {
+            "error": LogError(message="oh"),
+            "note": LogNote(type="host", payload={"n": 1}),
+            "sleep": NoteSleep(slept_s=9.0),
+            "artifact": StoreArtifact(artifact=artifact),
+        }
+        self.tell(messages[what])
 
     @rule(ms=st.sampled_from([0, 1, 300, 5_000, 30_000]))
     def time_passes(self, ms: int) -> None:
@@ -279,8 +498,12 @@ class RunMachine(RuleBasedStateMachine):
             assert self.state.status == "timeout"
 
     @rule()
-    def person_steers(self) -> None:
-        self.tell(SteerRun(text=self.word(), by="alice"))
+    def soft_alarm(self) -> None:
+        works = not self.state.over and self.state.doing != "waiting" and not self.state.read_only
+        due = soft_timeout_ms(self.state)
+        facts = self.tell(ReachSoftTimeout(at_ms=due or 0))
+        late = due is not None and works and self.now_ms >= due
+        assert facts == ([SoftTimeoutReached(at_ms=due or 0)] if late else [])
 
     @rule(thought_ms=st.sampled_from([0, 700]))
     def person_sends(self, thought_ms: int) -> None:
@@ -298,10 +521,6 @@ class RunMachine(RuleBasedStateMachine):
             was_over, was_read_only = self.state.over, self.state.read_only
             self.tell(CancelRun(by="alice", reason="enough"))
             assert was_over or was_read_only or self.state.status == "cancelled"
-
-    @rule(error=st.booleans())
-    def host_logs(self, error: bool) -> None:
-        self.tell(LogError(message="oh") if error else LogNote(type="host", payload={"n": 1}))
 
     @rule(keep=st.lists(st.booleans(), min_size=4, max_size=4))
     def host_resumes(self, keep: list[bool]) -> None:
@@ -380,7 +599,7 @@ class RunMachine(RuleBasedStateMachine):
 
 
 RunMachine.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=300,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
