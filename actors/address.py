@@ -16,6 +16,7 @@ from pykka._envelope import Envelope
 from ..errors import Overloaded
 from ..events import RunFinished, RunInfo, Status
 from ..ports import Agent, Delta
+from ..projections import OpenChild
 from .mailbox import MAILBOX_LIMIT, Mailbox
 from .pooled import Cancellable
 
@@ -28,8 +29,9 @@ class Address:
     running: what is being done for the run, by key; it outlives an actor that failed, so that its successor adopts a
     tool that is still running instead of calling its outcome unknown. finished: resolves with the durable
     `RunFinished`, or with the error that keeps it from coming. info: as the run was started. critic: the actor that
-    watches it, if one does. ending: the run's end as soon as it is durable, for its children. orphaned: how its parent
-    ended while no host was there. wake: called when a message comes for a run that has given up its actor.
+    watches it, if one does. ending: the run's end as soon as it is durable, for its children. bereft: the children that
+    were not over when it ended. orphaned: how its parent ended while no host was there. wake: called when a message
+    comes for a run that has given up its actor.
     """
 
     __slots__ = (
@@ -39,6 +41,7 @@ class Address:
         "_lock",
         "_mailbox",
         "agent",
+        "bereft",
         "critic",
         "end",
         "ending",
@@ -57,6 +60,7 @@ class Address:
         self.info = info
         self.critic: Any = None
         self.ending: RunFinished | None = None
+        self.bereft: tuple[OpenChild, ...] = ()
         self.orphaned: Status | None = None
         self.agent = agent
         self.on_delta: Any = on_delta

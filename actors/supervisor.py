@@ -19,9 +19,9 @@ from ..errors import (
     RuntimeClosed,
     UnknownRun,
 )
-from ..events import RunInfo, RunStarted, Status
+from ..events import RunFinished, RunInfo, RunStarted, Status
 from ..ports import Agent
-from ..projections import Checkpoint, OpenChild, ended
+from ..projections import OpenChild, ended
 from .address import Address
 from .calls import Loaded
 from .children import ChildCall, child_started
@@ -135,6 +135,8 @@ class Supervisor(PooledActor):
             case RunOver():
                 dismiss(message.address)
                 self.directory.pop(message.address.run_id, None)
+                if message.address.ending is not None:
+                    self.bereave(message.address, message.address.ending)
             case RunLost():
                 self.lost(message)
             case Recover():
@@ -226,15 +228,16 @@ class Supervisor(PooledActor):
         self.directory[address.run_id] = address
         return address
 
-    def end_orphan(self, read: _Read, checkpoint: Checkpoint, status: Status, again: list[Any]) -> None:
-        """It ends, and so do its own children, which its actor never takes up."""
-        address = read.address
-        why = f"its parent went on without it, or ended with status {status}, before this host took over"
-        address.prepend([EndWithParent(status=status, reason=why), *again])
-        self.employ(address, read.loaded)
-        for child in checkpoint.state.governed.children:
+    def bereave(self, address: Address, end: RunFinished) -> None:
+        """A run is over: its children that are not end too, also those that an earlier host left and this one has not
+        yet taken up.
+        """
+        if self.closing:
+            return
+        bereft, address.bereft = address.bereft, ()
+        for child in bereft:
             if child.run_id not in self.directory:
-                self.read(self.orphan(child, address, status), None, 0.0)
+                self.read(self.orphan(child, address, end.status), None, 0.0)
 
     def start_child(self, call: ChildCall, order: ChildOrder, loaded: Loaded) -> None:
         """Start the child, or take it up from its log."""
@@ -344,12 +347,15 @@ class Supervisor(PooledActor):
             dismiss(address)
             address.finish(end)
             self.directory.pop(address.run_id, None)
+            self.bereave(address, end)
             return
         if loaded.checkpoint is not None and loaded.checkpoint.state.read_only:
             self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
             return
         if loaded.checkpoint is not None and address.orphaned is not None:
-            self.end_orphan(read, loaded.checkpoint, address.orphaned, again)
+            why = f"its parent went on without it, or ended with status {address.orphaned}, before this host took over"
+            address.prepend([EndWithParent(status=address.orphaned, reason=why), *again])
+            self.employ(address, loaded)
         elif loaded.checkpoint is not None:
             resume = ResumeRun(
                 epoch=self.around.journal.epoch,

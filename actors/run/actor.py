@@ -299,10 +299,11 @@ class RunActor(PooledActor):
                 epoch=epoch,
             )
             previous = one.event.hash
-            state = evolve(state, fact)
-            transcript = evolve_transcript(transcript, fact)
             if type(fact) is RunFinished:
                 self._end = fact
+                address.bereft = state.governed.children
+            state = evolve(state, fact)
+            transcript = evolve_transcript(transcript, fact)
             stored.append(one)
         request_key = ""
         if type(message) is StartRun:
