@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from sim_oracles_family import judge_family
+from sim_oracles_governed import judge_governed
 
 from executus.errors import LogCorrupt, RunQuarantined
 from executus.events import (
     AFTER_THE_END,
     GENESIS,
     CallerSteered,
+    ChildStarted,
+    CriticSteered,
     RunFinished,
     StepCompleted,
     StepStarted,
@@ -19,9 +24,12 @@ from executus.events import (
 )
 from executus.events.codec import verify_hash
 from executus.projections import fold, stats
+from executus.projections.ledger import recount
+from executus.projections.rolling import NOTHING
 
 if TYPE_CHECKING:
-    from sim_host import Client, Host
+    from sim_client import Client
+    from sim_host import Host
     from sim_world import World
 
 
@@ -44,7 +52,7 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
         runs = {run_id for key, run_id in world.disk.requests.items() if key.endswith(f"\n{wish.request}")}
         if not wish.told:
             problems.append("P3: a start was never answered")
-        elif runs != {wish.told}:
+        elif runs != {wish.told} and not (wish.refused and not runs):
             problems.append("P3: one request made more or other runs than it was told")
     for run_id, head in world.disk.heads.items():
         if not head.version or head.over:
@@ -55,6 +63,35 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
                 problems.append("P9: a run was set aside for what happened to another")
             continue  # visibly quarantined
         problems.append("P5: a run neither ends nor is visibly set aside")
+    problems += judge_family(world, host)
+    problems += judge_ledgers(world, host)
+    watched = set(host.observers._watched)
+    if not watched <= set(host.directory):
+        problems.append("C7: a run that is over is still watched")
+    return problems
+
+
+def judge_ledgers(world: World, host: Host) -> list[str]:
+    """At rest, every live ledger equals a recount (P7)."""
+    if host.budgets is None:
+        return []
+    problems: list[str] = []
+    host.journal.tell()  # as with the next commit: the last one may have failed and be there after all
+    for payer in sorted(set(world.purses.payers.values())):
+        if any(world.purses.payers.get(run_id) == payer for run_id in host.directory):
+            continue  # nothing is held back for a run that was set aside, whatever the log says
+        shown = host.budgets.standing(payer)
+        for _ in range(1_000):
+            if shown.done():
+                break
+            host.scheduler.step()
+        theirs = recount(event for event in world.disk.decoded if world.purses.payers.get(event.run_id) == payer)
+        if not shown.done() or shown.result() != theirs.standing():
+            problems.append(f"P7: the budget of {payer} is not what a recount gives")
+        if theirs.account(payer).spent("total", 0).tokens != world.purses.spent[payer]:
+            problems.append(f"P8: the ledger of {payer} counts other tokens than were used")
+        if theirs.account(payer).reserved() != NOTHING:
+            problems.append(f"P8: something is held back for {payer} and nobody calls")
     return problems
 
 
@@ -83,11 +120,19 @@ def judge_log(world: World, run_id: str) -> list[str]:
         want = stats(state, end.fact.stats.status, end.fact.stats.error, round(end.fact.stats.runtime_s * 1000))  # type: ignore[union-attr]
         if want != end.fact.stats:  # type: ignore[union-attr]
             problems.append("P7: the statistics of the end are not the fold of the events")
-        chat = events[0].fact.interactive  # type: ignore[union-attr]  # a long one may work for as long as the deadline
-        excused = chat or run_id in world.hung or world.personality.longest_wait_s > 1
+        started: Any = events[0].fact
+        chat = started.interactive  # a long one may work for as long as the deadline
+        family = started.info.parent_run_id or any(isinstance(event.fact, ChildStarted) for event in events)
+        # A family waits for whoever of it hung, or asks a person.
+        excused = chat or bool(family) or run_id in world.hung or world.personality.longest_wait_s > 1
+        excused = excused or (started.budgeted and bool(world.hung or world.hurt)) or started.agent.phases
         if end.fact.stats.status == "timeout" and not excused:  # type: ignore[union-attr]
             problems.append("P5: only the deadline ended a run in which nothing hung")
-        steered = [event.fact.text for event in events[: end.version] if isinstance(event.fact, CallerSteered)]
+        problems += judge_governed(world, events, end.version)
+        if started.agent.phases:
+            return problems  # each phase has a transcript of its own
+        advice = (CallerSteered, CriticSteered)
+        steered = [event.fact.text for event in events[: end.version] if isinstance(event.fact, advice)]
         said = [
             part.text
             for message in fold(events).transcript.messages

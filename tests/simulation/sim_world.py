@@ -1,4 +1,4 @@
-"""A seeded world without threads: scheduler, clock, disk that fails, models and tools that dawdle, hang and lie.
+"""A seeded world without threads: its scheduler, its clock, how unkind it is, and what an observer saw of it.
 
 The actors in it are the real ones. Same seed, same world.
 """
@@ -9,25 +9,32 @@ import hashlib
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
-from executus.actors.calls import Loaded
+from sim_disk import Disk
+from sim_purses import Purses
+
 from executus.actors.mailbox import Mailbox
-from executus.actors.run.messages import (
-    AcceptModelFailure,
-    AcceptReply,
-    AcceptResult,
-    AcceptUnknown,
-    ToolPlan,
+from executus.errors import JournalError
+from executus.events import (
+    ApprovalDenied,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRequested,
+    Event,
+    RunFinished,
+    Text,
+    ToolCall,
+    Usage,
+    idempotency_key,
 )
-from executus.errors import JournalError, JournalUnavailable, RequestRepeated, UnknownRun
-from executus.events import GENESIS, Event, NoteLogged, Text, ToolCall, Usage, idempotency_key
-from executus.events.codec import Stored, decode_event, encode_event
-from executus.journal.rules import Head, advance_head, refusal
-from executus.ports import Agent, Append, ModelRequest, Reply, ToolContext
-from executus.projections import Checkpoint, OpenCall, fold
+from executus.journal.rules import Head, refusal
+from executus.ports import Agent, Append, Journal, ModelRequest, Reply, ToolContext
+from executus.projections import OpenCall
+from executus.recovery import recoverable
 
 
 class HostCrash(BaseException):
@@ -87,6 +94,56 @@ class Personality:
             orders=often(0.9),
             poison=often(0.05),
         )
+
+
+@dataclass
+class Governance:
+    """What runs of this seed have beyond a model and tools. A quarter of the worlds has nothing of it.
+
+    Drawn from a source of its own: what a seed was before there was any of this, it still is.
+    """
+
+    watched: float = 0.0
+    """How many runs have a critic."""
+    hostile: float = 0.0
+    """How many reviews raise, hang, are late, are told twice or make no sense."""
+    allowance: int = 0
+    """Model calls that each caller may pay; 0: there are no budgets."""
+    delegates: float = 0.0
+    palette_fails: float = 0.0
+    asks: float = 0.0
+    phased: float = 0.0
+    limited: float = 0.0
+    orders: float = 0.0
+    soft: float = 0.0
+    sleep_after_s: float = 60.0
+
+    @classmethod
+    def drawn(cls, seed: int) -> Governance:
+        rng = random.Random(f"{seed}: governance")
+        if rng.random() < 0.25:
+            return cls()
+
+        def often(limit: float, least: float = 0.0) -> float:
+            return least + rng.random() * (limit - least) if rng.random() < 0.5 else 0.0
+
+        return cls(
+            watched=often(1.0, 0.3),
+            hostile=often(0.8),
+            allowance=rng.randint(1, 14) if rng.random() < 0.4 else 0,
+            delegates=often(0.7, 0.2),
+            palette_fails=often(0.2),
+            asks=often(0.6, 0.1),
+            phased=often(0.5),
+            limited=often(0.7),
+            orders=often(0.6),
+            soft=often(1.0),
+            sleep_after_s=rng.choice((0.5, 3.0, 20.0, 60.0)),
+        )
+
+    @cached_property
+    def any(self) -> bool:
+        return any(getattr(self, one.name) for one in fields(self) if one.name != "sleep_after_s")
 
 
 class SimScheduler:
@@ -157,189 +214,7 @@ class SimIds:
         return self.world.rng.random()
 
 
-# ------------------------------------------------------------------ the disk, and a journal on it
-
-
-@dataclass
-class Disk:
-    """What survives a crash."""
-
-    rows: list[tuple[str, int, str, bytes]] = field(default_factory=list)
-    logs: dict[str, list[int]] = field(default_factory=dict)
-    heads: dict[str, Head] = field(default_factory=dict)
-    requests: dict[str, str] = field(default_factory=dict)
-    blobs: dict[bytes, bytes] = field(default_factory=dict)
-    epoch: int = 0
-
-    def store(self, stored: Stored) -> int:
-        event = stored.event
-        self.rows.append((event.run_id, event.version, event.tag, stored.state))
-        self.logs.setdefault(event.run_id, []).append(len(self.rows) - 1)
-        if stored.blob is not None:
-            self.blobs[stored.blob[0]] = stored.blob[1]
-        return len(self.rows)
-
-    def events(self, run_id: str) -> list[Event]:
-        return [
-            decode_event(run_id, version, tag, state, position=index + 1, blob=self.blobs.get)
-            for index in self.logs.get(run_id, ())
-            for _, version, tag, state in (self.rows[index],)
-        ]
-
-
-class SimJournal:
-    """The part of `Journal` that actors use, on a disk, with faults. Appends wait for a commit, as in the real one."""
-
-    def __init__(self, world: World, scheduler: SimScheduler) -> None:
-        self.world, self.scheduler, self.disk = world, scheduler, world.disk
-        self.disk.epoch += 1
-        self.epoch = self.disk.epoch
-        self.waiting: list[Append] = []
-
-    def append(self, append: Append) -> None:
-        if not self.waiting:
-            self.scheduler.call_later(self.world.rng.random() * 0.01, self.commit)
-        self.waiting.append(append)
-
-    def commit(self) -> None:
-        """One transaction for all that wait."""
-        world, who = self.world, self.world.personality
-        batch, self.waiting = self.waiting, []
-        world.maybe_crash(who.crash)
-        fails = world.faulty() and world.rng.random() < who.commit_fails
-        stores = not fails or world.rng.random() < 0.5
-        outcomes: list[tuple[Append, JournalError | None]] = []
-        for append in batch:
-            outcomes.append((append, self.store(append) if stores else None))
-        world.maybe_crash(who.crash)
-        for append, error in outcomes:
-            if fails:
-                error = JournalUnavailable("the commit failed; what was stored is unknown")
-            append.done(error)
-
-    def store(self, append: Append) -> JournalError | None:
-        disk, rng = self.disk, self.world.rng
-        head = disk.heads.setdefault(append.run_id, Head())
-        if self.world.faulty() and head.version and not head.over and rng.random() < self.world.personality.rival:
-            self.rival(append.run_id, head)
-        if append.request_key and append.request_key in disk.requests:
-            return RequestRepeated("", disk.requests[append.request_key])
-        refused = self.world.bugs.refusal(append, head)
-        if refused is not None:
-            return refused
-        position = 0
-        for stored in append.stored:
-            position = disk.store(stored)
-        if append.request_key:
-            disk.requests[append.request_key] = append.run_id
-        advance_head(head, append, position)
-        return None
-
-    def rival(self, run_id: str, head: Head) -> None:
-        """Somebody else appends to the run first."""
-        self.world.hurt.add(run_id)
-        note = encode_event(
-            NoteLogged(type="rival"),
-            run_id=run_id,
-            version=head.version + 1,
-            previous=head.hash,
-            at_us=0,
-            elapsed_ms=0,
-            cause="rival",
-            epoch=self.epoch,
-        )
-        head.position = self.disk.store(note)
-        head.version, head.hash = note.event.version, note.event.hash
-
-    def read(self, run_id: str, after: int = 0) -> list[Event]:
-        if not self.disk.logs.get(run_id):
-            raise UnknownRun(run_id)
-        return [event for event in self.disk.events(run_id) if event.version > after]
-
-    def load(self, run_id: str) -> Checkpoint:
-        return fold(self.read(run_id))
-
-
-# ------------------------------------------------------------------ models and tools
-
-
-TOOLS = {"look": "pure", "put": "idempotent", "pay": "never_retry"}
-
-
-class SimCalls:
-    """`Calls`: answers come late, twice, as errors, or never. Dies with its host; effects it had stay done."""
-
-    def __init__(self, world: World, journal: SimJournal, scheduler: SimScheduler) -> None:
-        self.world, self.journal, self.scheduler = world, journal, scheduler
-        self.closed = False
-
-    def stop_taking(self) -> None:
-        """The host is closing: begin nothing any more."""
-        self.closed = True
-
-    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
-        world, who = self.world, self.world.personality
-        if self.closed:
-            return SimTimer(lambda: None)
-        world.check_shown(request)
-        if world.faulty() and world.rng.random() < who.model_hangs:
-            world.hung.add(request.run_id)
-            return SimTimer(lambda: None)
-        key = {"step": request.step, "attempt": request.attempt}
-        if world.faulty() and world.rng.random() < who.model_fails:
-            message: Any = AcceptModelFailure(**key, error="overloaded", jitter=world.rng.random())
-        else:
-            answer = world.script(request)
-            plans = tuple(_plan(part) for part in answer.parts if isinstance(part, ToolCall))
-            message = AcceptReply(**key, reply=answer, plans=plans)
-        return self.answer(message, reply)
-
-    def tool(self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> SimTimer:
-        world, who = self.world, self.world.personality
-        if self.closed:
-            return SimTimer(lambda: None)
-        world.executed(call, context)
-        world.maybe_crash(who.crash)
-        if world.faulty() and world.rng.random() < who.tool_hangs:
-            world.hung.add(context.run_id)
-            return SimTimer(lambda: None)
-        kind = world.rng.random()
-        if world.faulty() and kind < who.tool_fails / 2:
-            return self.answer(AcceptUnknown(call=call.call, reason="it was given up"), reply)
-        failed = world.faulty() and kind < who.tool_fails
-        message = AcceptResult(call=call.call, text=f"result of {context.key}", is_error=failed)
-        return self.answer(message, reply)
-
-    def load(self, run_id: str, versions: tuple[int, ...], reply: Callable[[Loaded], None]) -> None:
-        def read() -> None:
-            if self.world.faulty() and self.world.rng.random() < self.world.personality.load_fails:
-                reply(Loaded(run_id=run_id, error=JournalUnavailable("cannot read now")))
-                return
-            try:
-                checkpoint = self.journal.load(run_id)
-                found = {event.version: event.hash for event in self.journal.read(run_id) if event.version in versions}
-            except JournalError as error:
-                reply(Loaded(run_id=run_id, error=error))
-            except UnknownRun as error:
-                reply(Loaded(run_id=run_id, error=error))
-            else:
-                reply(Loaded(run_id=run_id, checkpoint=checkpoint, hashes=found))
-
-        self.scheduler.call_later(self.world.rng.random() * 0.02, read)
-
-    def answer(self, message: Any, reply: Callable[[Any], None]) -> SimTimer:
-        delay = self.world.rng.expovariate(1.0)
-        timer = self.scheduler.call_later(delay, lambda: reply(message))
-        if self.world.rng.random() < self.world.personality.twice:
-            self.scheduler.call_later(delay + self.world.rng.random() * 3, lambda: reply(message))
-        return timer
-
-
-def _plan(asked: ToolCall) -> ToolPlan:
-    effect = TOOLS.get(asked.name)
-    if effect is None:
-        return ToolPlan(refusal=f"there is no tool named {asked.name!r}")
-    return ToolPlan(effect)  # type: ignore[arg-type]
+# ------------------------------------------------------------------ the world
 
 
 class Bugs:
@@ -347,31 +222,28 @@ class Bugs:
 
     run_actor: type | None = None
     supervisor: type | None = None
+    desk: type | None = None
 
     def refusal(self, append: Append, head: Head) -> JournalError | None:
         return refusal(append, head)
 
-    def stop_taking(self, calls: SimCalls) -> None:
+    def stop_taking(self, calls: Any) -> None:
         calls.stop_taking()
 
-
-@dataclass
-class Asked:
-    """What a client asked for and was told."""
-
-    request: str
-    run_id: str = ""
-    acked_version: int = 0
+    def recoverable(self, journal: Journal, agents: dict[str, Agent]) -> list[Any]:
+        return list(recoverable(journal, agents, {}))
 
 
 class World:
     """Everything outside the host process, and what an observer saw of it."""
 
     def __init__(self, seed: int, bugs: Bugs | None = None) -> None:
+        self.seed = seed
         self.rng = random.Random(seed)
         self.personality = Personality.drawn(self.rng)
+        self.governance = Governance.drawn(seed)
         self.bugs = bugs if bugs is not None else Bugs()
-        self.disk = Disk()
+        self.disk = Disk(self.seen)
         self.host: Any = None
         self.now = 0.0
         self.wall_skew = 0.0
@@ -386,6 +258,25 @@ class World:
         """Runs whose model or tool never answered, so that only the deadline ends them."""
         self.hurt: set[str] = set()
         """Runs that something was done to which may end in quarantine."""
+        self.purses = Purses(self.governance.allowance, self.hurt)
+        self.approvals: dict[tuple[str, str], ApprovalRequested] = {}
+        """Calls that wait for a person, as a person sees them: by durable facts."""
+        self.answers: set[tuple[str, str, str]] = set()
+        """What a person said: run, call, "yes" or "no"."""
+
+    def seen(self, event: Event) -> None:
+        """It became durable."""
+        self.problems += self.purses.seen(event)
+        match event.fact:
+            case ApprovalRequested() as asked:
+                self.approvals[event.run_id, asked.call] = asked
+            case ApprovalGranted() | ApprovalDenied() | ApprovalExpired() as answered:
+                self.approvals.pop((event.run_id, answered.call), None)
+            case RunFinished():
+                for key in [key for key in self.approvals if key[0] == event.run_id]:
+                    del self.approvals[key]
+            case _:
+                pass
 
     def faulty(self) -> bool:
         """Whether faults still happen; later they stop, and everything must come to an end."""
@@ -396,13 +287,19 @@ class World:
             self.crashing = True  # an actor contains whatever is raised in it, this too
             raise HostCrash
 
-    def script(self, request: ModelRequest) -> Reply:
+    def script(self, agent: Agent, request: ModelRequest) -> Reply:
         """What the model says: a function of run and step alone, so that a repeated call gets the same answer."""
         fate = random.Random(f"{request.run_id}:{request.step}")
         usage = Usage(fate.randint(1, 9), fate.randint(1, 9), fate.randint(0, 3))
         if fate.random() < 0.3:
             return Reply((Text(f"done at {request.step}"),), usage)
         names = [fate.choice(["look", "put", "pay", "pay", "nonsense"]) for _ in range(fate.randint(1, 3))]
+        governance = self.governance
+        for index in range(len(names) if governance.any else 0):
+            if agent.delegates and fate.random() < governance.delegates:
+                names[index] = fate.choice([*agent.delegates])
+            elif fate.random() < governance.asks:
+                names[index] = fate.choice(["sign", "stamp", "vow"])
         calls = tuple(ToolCall(f"c{index}", name) for index, name in enumerate(names))
         return Reply((Text(f"calling at {request.step}"), *calls), usage, "tool_calls")
 
@@ -421,7 +318,7 @@ class World:
                 due = [part.id for part in message.parts if isinstance(part, ToolCall)]
 
     def executed(self, call: OpenCall, context: ToolContext) -> None:
-        """A tool takes effect now: the disk must hold the intent, and no outcome (P4)."""
+        """A tool takes effect now: the disk must hold the intent, a yes if one was asked for, and no outcome (P4)."""
         facts = [event for event in self.disk.events(context.run_id) if getattr(event.fact, "call", None) == call.call]
         tags = [event.tag for event in facts]
         if "tool-started" not in tags:
@@ -430,19 +327,10 @@ class World:
             self.problems.append(f"P4: {call.call} was executed after its outcome was stored")
         if context.key != idempotency_key(context.run_id, call.call):
             self.problems.append(f"P4: {call.call} got another idempotency key")
+        if "approval-requested" in tags:
+            default = next(event.fact.default for event in facts if isinstance(event.fact, ApprovalRequested))
+            if "approval-granted" not in tags and not ("approval-expired" in tags and default == "grant"):
+                self.problems.append(f"approvals: {call.call} was executed and nobody said yes")
         self.executions[context.key] += 1
         if self.executions[context.key] > 1 and call.effect == "never_retry":
             self.problems.append(f"P4: {call.call} must never be retried and was executed twice")
-
-
-__all__: Sequence[str] = [
-    "GENESIS",
-    "Bugs",
-    "Disk",
-    "HostCrash",
-    "SimCalls",
-    "SimClock",
-    "SimIds",
-    "SimJournal",
-    "World",
-]

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sim_host import SimRunActor, episode
-from sim_world import Bugs, SimCalls, SimTimer
+from sim_calls import SimCalls
+from sim_episode import episode
+from sim_host import SimRunActor
+from sim_world import Bugs, SimTimer
 
 from executus.actors.run.actor import Asked, RunAppend
 from executus.actors.run.messages import AcceptReply, CancelRun, EndByDeadline, ResumeRun, RunMessage

@@ -6,7 +6,7 @@ import logging
 import os
 
 import pytest
-from sim_host import episode
+from sim_episode import episode
 
 SEEDS = int(os.environ.get("EXECUTUS_SEEDS", "2000"))
 SLICES = 20

@@ -1,0 +1,247 @@
+"""What the simulated world answers: models, tools, palettes and critics that dawdle, hang, fail and lie."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from sim_journal import SimJournal
+from sim_purses import MOST_CALL
+from sim_world import SimClock, SimIds, SimScheduler, SimTimer, World
+
+from executus.actors.calls import Loaded
+from executus.actors.delegating import ChildOrder
+from executus.actors.run.messages import (
+    AcceptModelFailure,
+    AcceptReply,
+    AcceptResult,
+    AcceptUnknown,
+    ApprovalPlan,
+    ChildPlan,
+    ToolPlan,
+)
+from executus.actors.verdicts import Reviewed, judgement
+from executus.errors import JournalError, JournalUnavailable, UnknownRun
+from executus.events import ToolCall, Usage
+from executus.ports import (
+    Agent,
+    Continue,
+    Extend,
+    Judged,
+    Kill,
+    ModelRequest,
+    Phase,
+    Raise,
+    Steer,
+    ToolContext,
+)
+from executus.projections import OpenCall
+from executus.projections.trace import Trace
+
+TOOLS = {"look": "pure", "put": "idempotent", "pay": "never_retry"}
+ASKING = {"sign": ("never_retry", "deny"), "stamp": ("idempotent", "grant"), "vow": ("never_retry", None)}
+"""Tools that need a yes: effect, and what silence means (None: it waits for ever)."""
+
+
+def _agent(name: str, **given: Any) -> Agent:
+    given = {"timeout_s": 120.0, "max_call_tokens": MOST_CALL, **given}
+    return Agent(name, model="sim:model", instructions="be brief", **given)
+
+
+AGENTS = {
+    agent.name: agent
+    for agent in (
+        _agent("sim"),
+        _agent("boss", agents=("mid", "leaf", "staged"), skills=("note",), max_steps=8),
+        _agent("mid", agents=("leaf",), skills=("note",), max_steps=5),
+        _agent("leaf", max_steps=4, timeout_s=60.0),
+        _agent(
+            "staged",
+            max_steps=12,
+            phases=(Phase("plan", max_steps=4), Phase("act", timeout_s=80.0), Phase("check", max_tool_calls=2)),
+        ),
+    )
+}
+"""Three levels: boss, mid, leaf."""
+NOTE = _agent("note", kind="skill", max_steps=3)
+
+
+class SimCritic:
+    """Who watches a run. What it says is up to the world."""
+
+    def __init__(self, world: World, run_id: str) -> None:
+        fate = random.Random(f"{world.seed}: critic of {run_id}")
+        self.name = f"critic {fate.randint(1, 99)}"
+        self.every_s: Any = fate.choice((None, 4.0, 15.0))
+        self.every_steps: Any = fate.choice((None, 1, 2))
+        self.timeout_s = fate.choice((0.5, 5.0))
+        if fate.random() < 0.05:
+            self.every_steps = "now and then"
+
+    def review(self, trace: Trace, now: float) -> Any:
+        raise NotImplementedError("the world answers for it")
+
+
+class SimCalls:
+    """`Calls`: answers come late, twice, as errors, or never. Dies with its host; effects it had stay done."""
+
+    def __init__(self, world: World, journal: SimJournal, scheduler: SimScheduler) -> None:
+        self.world, self.journal, self.scheduler = world, journal, scheduler
+        self.closed = False
+
+    def stop_taking(self) -> None:
+        """The host is closing: begin nothing any more."""
+        self.closed = True
+
+    # -------------------------------------------------------------- models and tools
+
+    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
+        world, who = self.world, self.world.personality
+        if self.closed:
+            return SimTimer(lambda: None)
+        world.check_shown(request)
+        if world.faulty() and world.rng.random() < who.model_hangs:
+            world.hung.add(request.run_id)
+            return SimTimer(lambda: None)
+        key = {"step": request.step, "attempt": request.attempt}
+        if world.faulty() and world.rng.random() < who.model_fails:
+            message: Any = AcceptModelFailure(**key, error="overloaded", jitter=world.rng.random())
+        else:
+            answer = world.script(agent, request)
+            plans = tuple(self.plan(agent, part) for part in answer.parts if isinstance(part, ToolCall))
+            message = AcceptReply(**key, reply=answer, plans=plans)
+        return self.answer(message, reply)
+
+    def plan(self, agent: Agent, asked: ToolCall) -> ToolPlan:
+        """What is known about a call before it is started."""
+        if asked.name in TOOLS:
+            return ToolPlan(TOOLS[asked.name])  # type: ignore[arg-type]
+        if asked.name in ASKING:
+            effect, default = ASKING[asked.name]
+            now_us = SimClock(self.world).wall_us()
+            expires_us = None if default is None else now_us + round(self.world.rng.uniform(1, 60) * 1e6)
+            return ToolPlan(effect, approval=ApprovalPlan(expires_us, default or "deny"))  # type: ignore[arg-type]
+        if asked.name in agent.delegates:
+            child, (kind, _) = resolved(asked.name), agent.delegates[asked.name]
+            return ToolPlan(child=ChildPlan(SimIds(self.world).run_id(), kind, child.limits()))
+        return ToolPlan(refusal=f"there is no tool named {asked.name!r}")
+
+    def tool(self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> SimTimer:
+        world, who = self.world, self.world.personality
+        if self.closed:
+            return SimTimer(lambda: None)
+        world.executed(call, context)
+        world.maybe_crash(who.crash)
+        if world.faulty() and world.rng.random() < who.tool_hangs:
+            world.hung.add(context.run_id)
+            return SimTimer(lambda: None)
+        kind = world.rng.random()
+        if world.faulty() and kind < who.tool_fails / 2:
+            return self.answer(AcceptUnknown(call=call.call, reason="it was given up"), reply)
+        failed = world.faulty() and kind < who.tool_fails
+        message = AcceptResult(call=call.call, text=f"result of {context.key}", is_error=failed)
+        return self.answer(message, reply)
+
+    def child(
+        self, agent: Agent, name: str, arguments: str, caller_id: str, reply: Callable[[ChildOrder | str], None]
+    ) -> SimTimer:
+        world = self.world
+        if self.closed:
+            return SimTimer(lambda: None)
+        world.maybe_crash(world.personality.crash)
+        if world.faulty() and world.rng.random() < world.governance.palette_fails:
+            return self.answer(f"{name} cannot be resolved now", reply)
+        kind, delegate = agent.delegates[name]
+        return self.answer(ChildOrder(resolved(name), delegate, "do your part"), reply)
+
+    # -------------------------------------------------------------- logs
+
+    def load(self, run_id: str, versions: tuple[int, ...], reply: Callable[[Loaded], None]) -> None:
+        def read() -> None:
+            if self.world.faulty() and self.world.rng.random() < self.world.personality.load_fails:
+                reply(Loaded(run_id=run_id, error=JournalUnavailable("cannot read now")))
+                return
+            try:
+                checkpoint = self.journal.load(run_id)
+                found = {event.version: event.hash for event in self.journal.read(run_id) if event.version in versions}
+            except JournalError as error:
+                reply(Loaded(run_id=run_id, error=error))
+            except UnknownRun as error:
+                reply(Loaded(run_id=run_id, error=error))
+            else:
+                reply(Loaded(run_id=run_id, checkpoint=checkpoint, hashes=found))
+
+        self.scheduler.call_later(self.world.rng.random() * 0.02, read)
+
+    def look_up(self, read: Callable[[Any], Any], reply: Callable[[Any], None]) -> None:
+        def found() -> None:
+            if self.world.faulty() and self.world.rng.random() < self.world.personality.load_fails:
+                reply(JournalUnavailable("cannot read now"))
+                return
+            try:
+                answer = read(self.journal)
+            except (JournalError, UnknownRun) as error:
+                answer = error
+            reply(answer)
+
+        self.scheduler.call_later(self.world.rng.random() * 0.02, found)
+
+    # -------------------------------------------------------------- critics
+
+    def review(
+        self, critic: Any, by: str, trace: Trace, now: float, timeout_s: float, reply: Callable[[Any], None]
+    ) -> SimTimer:
+        world, rng = self.world, self.world.rng
+        if self.closed:
+            return SimTimer(lambda: None)
+        hostile = rng.random() < world.governance.hostile
+        kind = rng.choice(("raises", "hangs", "late", "twice", "nonsense")) if hostile else "sound"
+        try:
+            verdict = self.nonsense() if kind == "nonsense" else self.verdict(trace)
+            if kind == "raises":
+                raise RuntimeError("no idea")
+            reviewed = Reviewed(judgement(verdict, by))
+        except Exception as error:
+            reviewed = Reviewed(error=f"{type(error).__name__}: {error}")
+        delay = min(rng.expovariate(2.0), timeout_s)
+        if kind in ("hangs", "late"):
+            timer = self.scheduler.call_later(timeout_s, lambda: reply(Reviewed(error="no verdict in time")))
+            if kind == "late":
+                self.scheduler.call_later(timeout_s + delay, lambda: reply(reviewed))
+            return timer
+        if kind == "twice":
+            self.scheduler.call_later(delay + rng.random() * 3, lambda: reply(reviewed))
+        return self.scheduler.call_later(delay, lambda: reply(reviewed))
+
+    def verdict(self, trace: Trace) -> Any:
+        rng = self.world.rng
+        kind = rng.random()
+        verdict: Any = Continue()
+        if kind < 0.1:
+            verdict = Continue("slow")
+        elif kind < 0.3:
+            verdict = Steer(f"hint {rng.getrandbits(32)}")
+        elif kind < 0.5:
+            verdict = Extend(rng.choice((1.0, 30.0, 1e6)), "it works")
+        elif kind < 0.65:
+            verdict = Raise(rng.choice((1, 3, 1000)), "it works")
+        elif kind < 0.72:
+            verdict = Kill("it loops", {"step": trace.state.step})
+        return Judged(verdict, Usage(rng.randint(0, 3), rng.randint(0, 3)), "sim:critic") if kind > 0.6 else verdict
+
+    def nonsense(self) -> Any:
+        return self.world.rng.choice((None, "kill", Steer(" "), Extend(float("nan")), Raise(-1), Kill, Judged("x")))  # type: ignore[arg-type]
+
+    def answer(self, message: Any, reply: Callable[[Any], None]) -> SimTimer:
+        delay = self.world.rng.expovariate(1.0)
+        timer = self.scheduler.call_later(delay, lambda: reply(message))
+        if self.world.rng.random() < self.world.personality.twice:
+            self.scheduler.call_later(delay + self.world.rng.random() * 3, lambda: reply(message))
+        return timer
+
+
+def resolved(name: str) -> Agent:
+    """The agent behind `agent__NAME` or `skill__NAME`."""
+    kind, _, name = name.partition("__")
+    return NOTE if kind == "skill" else AGENTS[name]

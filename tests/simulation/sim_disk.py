@@ -1,0 +1,40 @@
+"""The disk of the simulated world: what survives a crash of its host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from executus.events import Event
+from executus.events.codec import Stored, decode_event
+from executus.journal.rules import Head
+
+
+@dataclass
+class Disk:
+    """What survives a crash. seen: told of every event when it is there."""
+
+    seen: Callable[[Event], None]
+    rows: list[tuple[str, int, str, bytes]] = field(default_factory=list)
+    decoded: list[Event] = field(default_factory=list)
+    """The rows as a reader sees them."""
+    logs: dict[str, list[int]] = field(default_factory=dict)
+    heads: dict[str, Head] = field(default_factory=dict)
+    requests: dict[str, str] = field(default_factory=dict)
+    blobs: dict[bytes, bytes] = field(default_factory=dict)
+    epoch: int = 0
+
+    def store(self, stored: Stored) -> int:
+        event = stored.event
+        row = event.run_id, event.version, event.tag, stored.state
+        self.rows.append(row)
+        self.logs.setdefault(event.run_id, []).append(len(self.rows) - 1)
+        if stored.blob is not None:
+            self.blobs[stored.blob[0]] = stored.blob[1]
+        read = decode_event(*row, position=len(self.rows), blob=self.blobs.get)
+        self.decoded.append(read)
+        self.seen(read)
+        return len(self.rows)
+
+    def events(self, run_id: str) -> list[Event]:
+        return [self.decoded[index] for index in self.logs.get(run_id, ())]

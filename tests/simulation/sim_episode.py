@@ -1,0 +1,94 @@
+"""One whole episode of the simulated world, from boot to the last run's end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim_client import Client
+from sim_host import Host
+from sim_oracles import judge
+from sim_world import Bugs, HostCrash, World
+
+from executus.errors import RunQuarantined
+
+KIND_AFTER_S = 150.0
+"""Virtual seconds after which faults stop (liveness)."""
+GIVE_UP_STEPS = 60_000
+
+
+@dataclass
+class Episode:
+    """What came of a seed. problems: promises that were broken, empty for a correct system."""
+
+    seed: int
+    problems: list[str]
+    steps: int
+    crashes: int
+    virtual_s: float
+    trace: str
+    facts: frozenset[str]
+    """Tags of all that happened."""
+
+
+def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -> Episode:
+    """Live through one seed: faults for a while, then none until everything is over."""
+    world = World(seed, bugs)
+    client = Client(world)
+    host = Host(world)
+    steps = crashes = 0
+    settled_for = 0
+    while steps < give_up:
+        steps += 1
+        world.kind = world.now > KIND_AFTER_S
+        try:
+            busy = host.scheduler.step()
+            if world.crashing:
+                raise HostCrash
+            if world.rng.random() < 0.05 or not busy:
+                client.act(host)
+            if not busy:
+                world.now += world.rng.random() * 2
+            if world.faulty() and world.rng.random() < world.personality.crash / 50:
+                raise HostCrash
+            if world.faulty() and world.rng.random() < world.personality.closes / 50:
+                host.close()
+            if host.closing_for:
+                host.closing_for += 1
+                if host.closing_for > 40:
+                    raise HostCrash  # it has closed: the process ends
+            if world.rng.random() < 0.001:
+                world.wall_skew += world.rng.uniform(-3600, 3600)
+        except HostCrash:
+            crashes += 1
+            world.crashing = False
+            world.now += world.rng.random() * 5
+            host = Host(world)
+        if steps % 64 == 0:
+            world.trace.update(f"{world.now:.6f}:{len(world.disk.rows)}".encode())
+        if steps % 8 == 0:
+            settled_for = settled_for + 1 if settled(world, client, host) else 0
+            if settled_for > 25:
+                break
+    problems = world.problems + judge(world, client, host)
+    for row in world.disk.rows:
+        world.trace.update(row[3])
+    facts = frozenset(row[2] for row in world.disk.rows)
+    return Episode(seed, problems, steps, crashes, world.now, world.trace.hexdigest(), facts)
+
+
+def settled(world: World, client: Client, host: Host) -> bool:
+    """Every wish is granted and over, and nobody works any more; a run that was set aside stays so."""
+    if host.closing_for or not all(wish.told for wish in client.wishes):
+        return False
+    if any(address.end is None for address in host.directory.values()):
+        return False
+    if not world.kind and host.directory:
+        return False
+    heads = world.disk.heads
+    return all(wish.told in heads and (heads[wish.told].over or set_aside(host, wish.told)) for wish in client.wishes)
+
+
+def set_aside(host: Host, run_id: str) -> bool:
+    """Whether the run is visibly quarantined."""
+    address = host.directory.get(run_id)
+    return address is not None and isinstance(address.end, RunQuarantined)

@@ -1,0 +1,113 @@
+"""A journal on the disk of the simulated world, which fails now and then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sim_world import SimScheduler, World
+
+from executus.errors import JournalError, JournalUnavailable, RequestRepeated, UnknownRun
+from executus.events import Event, NoteLogged
+from executus.events.codec import encode_event
+from executus.journal.rules import Head, advance_head
+from executus.ports import Append, Follower, RunSummary
+from executus.projections import Checkpoint, fold
+
+
+class SimJournal:
+    """The part of `Journal` that actors use, on a disk, with faults. Appends wait for a commit, as in the real one."""
+
+    def __init__(self, world: World, scheduler: SimScheduler) -> None:
+        self.world, self.scheduler, self.disk = world, scheduler, world.disk
+        self.disk.epoch += 1
+        self.epoch = self.disk.epoch
+        self.waiting: list[Append] = []
+        self.followers: list[Follower] = []
+        self.told = len(self.disk.rows)
+
+    def append(self, append: Append) -> None:
+        if not self.waiting:
+            self.scheduler.call_later(self.world.rng.random() * 0.01, self.commit)
+        self.waiting.append(append)
+
+    def commit(self) -> None:
+        """One transaction for all that wait."""
+        world, who = self.world, self.world.personality
+        batch, self.waiting = self.waiting, []
+        world.maybe_crash(who.crash)
+        fails = world.faulty() and world.rng.random() < who.commit_fails
+        stores = not fails or world.rng.random() < 0.5
+        outcomes: list[tuple[Append, JournalError | None]] = []
+        for append in batch:
+            outcomes.append((append, self.store(append) if stores else None))
+        world.maybe_crash(who.crash)
+        for append, error in outcomes:
+            if fails:
+                error = JournalUnavailable("the commit failed; what was stored is unknown")
+            append.done(error)
+        if not fails:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell followers what was committed, and first what an earlier, failed commit has left there after all."""
+        told, self.told = self.told, len(self.disk.rows)
+        if told < self.told:
+            for follower in self.followers:
+                follower(self.disk.decoded[told : self.told])
+
+    def follow(self, follower: Follower) -> None:
+        self.followers.append(follower)
+
+    def store(self, append: Append) -> JournalError | None:
+        disk, rng = self.disk, self.world.rng
+        head = disk.heads.setdefault(append.run_id, Head())
+        if self.world.faulty() and head.version and not head.over and rng.random() < self.world.personality.rival:
+            self.rival(append.run_id, head)
+        if append.request_key and append.request_key in disk.requests:
+            return RequestRepeated("", disk.requests[append.request_key])
+        refused = self.world.bugs.refusal(append, head)
+        if refused is not None:
+            return refused
+        position = 0
+        for stored in append.stored:
+            position = disk.store(stored)
+        if append.request_key:
+            disk.requests[append.request_key] = append.run_id
+        advance_head(head, append, position)
+        return None
+
+    def rival(self, run_id: str, head: Head) -> None:
+        """Somebody else appends to the run first."""
+        self.world.hurt.add(run_id)
+        note = encode_event(
+            NoteLogged(type="rival"),
+            run_id=run_id,
+            version=head.version + 1,
+            previous=head.hash,
+            at_us=0,
+            elapsed_ms=0,
+            cause="rival",
+            epoch=self.epoch,
+        )
+        head.position = self.disk.store(note)
+        head.version, head.hash = note.event.version, note.event.hash
+
+    def read(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        log = self.disk.logs.get(run_id)
+        if not log:
+            raise UnknownRun(run_id)
+        return [self.disk.decoded[index] for index in log[after:][:limit]]
+
+    def load(self, run_id: str) -> Checkpoint:
+        return fold(self.read(run_id))
+
+    def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Event]:
+        return self.disk.decoded[after : after + limit]
+
+    def runs(self, *, unfinished: bool = False) -> list[RunSummary]:
+        heads = self.disk.heads.items()
+        return [head.summary(run_id) for run_id, head in heads if head.version and not (unfinished and head.over)]
+
+    def run(self, run_id: str) -> RunSummary | None:
+        head = self.disk.heads.get(run_id)
+        return None if head is None or not head.version else head.summary(run_id)
