@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import structs
@@ -211,8 +211,9 @@ def fractions(what: str, value: Any) -> tuple[float, ...]:
     Raises:
         ValueError: something else.
     """
-    if isinstance(value, Sequence) and all(type(one) in (int, float) and 0 < one < 1 for one in value):
-        return tuple(map(float, value))
+    given: list[Any] = list(cast("Sequence[Any]", value)) if isinstance(value, (list, tuple)) else [None]
+    if all(type(one) in (int, float) and 0 < one < 1 for one in given):
+        return tuple([float(one) for one in given])
     raise ValueError(f"{what}: expected fractions between 0 and 1, got {value!r}")
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from msgspec import structs
 
@@ -178,7 +178,7 @@ class Runtime:
             files=files,
             artifacts=artifacts,
         )
-        if not is_seconds(sleep_after_s) or sleep_after_s is None:
+        if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
         self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
         threads = at_least_one("Runtime, tool_threads", tool_threads)

@@ -52,6 +52,7 @@ class Address:
         "pause_s",
         "run_id",
         "running",
+        "since",
         "wake",
     )
 
@@ -69,6 +70,8 @@ class Address:
         self.pause_s = 0.0
         """How long the run paused the last time the journal was unavailable; 0 since an append went well."""
         self.end: RunFinished | Exception | None = None
+        self.since: float | None = None
+        """Awake time at which the run's clock began, of a run that has slept: the clock goes on meanwhile."""
         self.wake: Callable[[Address], None] | None = None
         self._asleep = False
         self._lock = threading.Lock()
@@ -84,6 +87,7 @@ class Address:
         """
         mailbox = self._mailbox
         if mailbox is None:
+            wake = None
             with self._lock:
                 mailbox = self._mailbox
                 if mailbox is None:

@@ -10,7 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES: list[str] = SETTINGS["tool"]["setuptools"]["packages"]
-ROOT_MODULES = {"__init__.py", "admission.py", "errors.py", "recovery.py", "resuming.py", "runtime.py", "testing.py", "wiring.py"}
+ROOT_MODULES = {
+    "__init__.py",
+    "admission.py",
+    "errors.py",
+    "recovery.py",
+    "resuming.py",
+    "runtime.py",
+    "testing.py",
+    "wiring.py",
+}
 """The modules that may stand at the root; everything else has a room."""
 OUTSIDE = {"benchmarks", "docs", "examples", "tests"}
 """Folders of the repository that are no part of the package."""
