@@ -236,7 +236,8 @@ class RunActor(PooledActor):
         self._end: RunFinished | None = None
         self._dozes: Cancellable | None = None
         self._taken_up = checkpoint.version == 0
-        self._since = around.scheduler.awake() - checkpoint.elapsed_ms / 1000
+        since = address.since
+        self._since = around.scheduler.awake() - checkpoint.elapsed_ms / 1000 if since is None else since
         address.attach(self.mailbox)
 
     # -------------------------------------------------------------- messages in
@@ -398,7 +399,7 @@ class RunActor(PooledActor):
             case Expire():
                 wait_s = min((owed.at_us - around.clock.wall_us()) / 1e6, LONGEST_WAIT_S)
                 expire = partial(self.expire, address, around.clock, owed)
-                return self.scheduler.call_later(max(0.0, wait_s) + 0.001, expire)
+                return self.scheduler.call_later(wait_s + 0.001, expire)
             case _:
                 assert_never(owed)
         seconds = (owed.at_ms - self.now_ms()) / 1000
@@ -452,16 +453,24 @@ class RunActor(PooledActor):
 
     def doze(self) -> None:
         """Give up the actor while the run waits for a person; timers stay, and any message wakes it."""
-        self._dozes = None
+        self.stay_awake()  # the timer may be another than the one that this comes from
         if self.state.doing != "waiting" or self.unacked or not self._taken_up:
             return
         self.actor_stopped.set()
         left = self.mailbox.close()
+        self.address.since = self._since
         self.address.sleep(left)
+
+    def stay_awake(self) -> None:
+        """Call off the timer: one that outlived its actor would wake the sleeping run, again and again."""
+        if self._dozes is not None:
+            self._dozes.cancel()
+            self._dozes = None
 
     def leave(self, end: RunFinished) -> None:
         """The end is durable: tell, and go."""
         self.actor_stopped.set()
+        self.stay_awake()
         left = self.mailbox.close()
         self.address.finish(end)
         self.address.detach([])
@@ -473,6 +482,7 @@ class RunActor(PooledActor):
     def lose(self, error: BaseException, poison: Any = None) -> None:
         """Stop; a successor will read what was stored and go on from there."""
         self.actor_stopped.set()
+        self.stay_awake()
         appends = tuple(self.unacked)
         self.unacked.clear()
         left = [one for one in self.mailbox.close() if not isinstance(one, RunAppend)]

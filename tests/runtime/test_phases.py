@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from family_support import answers, ask, look, taste
 from runtime_support import DEADLINE_S, AsyncGate, facts, tags, texts_heard, wait_for
+from time_support import CANARY, let_pass
 
 from executus import Agent, ModelRequest, Phase, ScriptedModel, Usage, self_status
 from executus.adapters.models.scripted import call, say
@@ -241,13 +242,13 @@ def test_a_phase_s_deadline_counts_from_its_beginning(opened: Any) -> None:
         return f"words {request.step}"
 
     phases = [Phase("one", timeout_s=100.0), Phase("two", timeout_s=100.0)]
-    run = opened(None, [Agent("a", model=ScriptedModel(answer), phases=phases)], clock=clock).start("a", "x")
+    runtime = opened(None, [Agent("a", model=ScriptedModel(answer), phases=phases), CANARY], clock=clock)
+    run = runtime.start("a", "x")
     gates[0].wait_entered()
     clock.advance(90)
     gates[0].open()
     gates[1].wait_entered()
-    clock.advance(90)
-    run.note("a fact, so that whatever was due has been noticed")
+    let_pass(runtime, clock, 90)
     assert run.status == "running"
     clock.advance(11)
     result = run.result(DEADLINE_S)
