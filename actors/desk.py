@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..errors import FileRefused
-from ..events import ArtifactStored
+from ..errors import FileRefused, JournalError
+from ..events import ArtifactStored, RunForked
 from ..events.clean import clean_text
-from ..ports import ArtifactStore, FileStager
+from ..ports import ArtifactStore, FileStager, Journal
 from ..projections import self_status
 from .run.messages import StoreArtifact
 
@@ -44,13 +45,28 @@ class RunDesk:
         """See `ports.Desk.open_file`."""
         if self._files is None:
             raise FileRefused("this host keeps no attachments: Runtime(files=...)")
-        return self._files.open(self._actor.address.run_id, file_id)
+        run_id = self._actor.address.run_id
+        try:
+            return self._files.open(run_id, file_id)
+        except FileRefused:
+            for source in sources(self._actor.around.journal, run_id):
+                with suppress(FileRefused):
+                    return self._files.open(source, file_id)
+            raise
 
     def keep(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
         """See `ports.Desk.keep`."""
         stored = kept(self._artifacts, self._check(name), content, media_type, self._call)
         self._actor.address.tell(StoreArtifact(artifact=stored))
         return stored.sha256
+
+
+def sources(journal: Journal, run_id: str) -> Iterator[str]:
+    """The run that this one goes on from, the one that that one does, and so on: their attachments are its too."""
+    with suppress(JournalError):
+        while (second := journal.read(run_id, after=1, limit=1)) and isinstance(second[0].fact, RunForked):
+            run_id = second[0].fact.source
+            yield run_id
 
 
 def kept(store: ArtifactStore, name: object, content: object, media_type: object, call: str = "") -> ArtifactStored:
