@@ -136,10 +136,11 @@ def closed_port() -> int:
 def test_a_caller_whose_budget_is_spent_is_told_so_in_a_sentence(host: Host) -> None:
     first = host.start("word " * 2_000, caller="trial")
     assert host.ended(first)["status"] == "ok"
+    host.wait_for(first, "delivered")  # the courier is told of the end after the budget
+    assert host.ask("/spending", caller="trial")["total"]["tokens"] >= 2_000
     refused = host.ask("/runs", {"input": "and another"}, "trial", status=429)
     assert "caller 'trial': the budget (day) of 2000 tokens is spent" in refused["error"]
     assert host.ask(f"/runs/{refused['run']}")["status"] == "budget_exceeded"
-    assert host.ask("/spending", caller="trial")["total"]["tokens"] >= 2_000
     assert host.ended(host.start("hello", caller="bob"))["status"] == "ok"
 
 

@@ -215,19 +215,20 @@ def test_every_step_is_in_the_log_with_its_reply_and_every_call_with_its_result(
 
 async def _give_up_on(runtime: Runtime, model: Endless) -> str:
     """Start a run in a task that is cancelled while it waits for the result; returns the run's id."""
-    ids: list[str] = []
+    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def caller() -> None:
         run = await runtime.start_async("a", "go")
-        ids.append(run.id)
+        started.set_result(run.id)
         await run
 
     task = asyncio.create_task(caller())
+    run_id = await started
     await asyncio.to_thread(model.gate.wait_entered)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    return ids[0]
+    return run_id
 
 
 def test_the_end_is_written_down_though_the_callers_task_was_cancelled(opened: Open) -> None:
@@ -254,7 +255,7 @@ def test_a_run_that_asks_is_told_its_live_tallies(opened: Open) -> None:
 
 
 def test_a_caller_whose_allowance_is_spent_is_refused_before_the_model_is_asked_and_others_are_not(
-    opened: Open,
+    opened: Open, tmp_path: Path
 ) -> None:
     asked: list[str] = []
 
@@ -263,8 +264,11 @@ def test_a_caller_whose_allowance_is_spent_is_refused_before_the_model_is_asked_
         return say("hi", usage=Usage(input=60, output=60))
 
     budget = PerCaller({"poor": [Allowance(window="total", tokens=100)]})
-    runtime = opened(agents=[Agent("a", model=ScriptedModel(answer))], budget=budget)
-    assert runtime.start("a", "go", caller="poor").result(DEADLINE_S).status == "ok"
+    agent = Agent("a", model=ScriptedModel(answer))
+    first = opened(tmp_path / "runs.db", [agent], budget=budget)
+    assert first.start("a", "go", caller="poor").result(DEADLINE_S).status == "ok"
+    first.close()
+    runtime = opened(tmp_path / "runs.db", [agent], budget=budget)
     with pytest.raises(BudgetSpent, match="100 tokens is spent: 120 used") as refused:
         runtime.start("a", "go", caller="poor")
     assert runtime.start("a", "go", caller="rich").result(DEADLINE_S).status == "ok"
@@ -273,20 +277,22 @@ def test_a_caller_whose_allowance_is_spent_is_refused_before_the_model_is_asked_
     assert tags(runtime.run(refused.value.run_id)) == ["run-started", "budget-exceeded", "run-finished"]
 
 
-def test_the_seconds_a_run_took_are_charged_to_its_caller(opened: Open) -> None:
+def test_the_seconds_a_run_took_are_charged_to_its_caller(opened: Open, tmp_path: Path) -> None:
     clock = VirtualClock()
 
     def answer(request: Any) -> Any:
         clock.advance(5)
         return "that took a while"
 
-    allowances = [Allowance(window="day", runtime_s=8)]
-    runtime = opened(agents=[Agent("a", model=ScriptedModel(answer))], budget=allowances, clock=clock)
+    agent, allowances = Agent("a", model=ScriptedModel(answer)), [Allowance(window="day", runtime_s=8)]
+    first = opened(tmp_path / "runs.db", [agent], budget=allowances, clock=clock)
     for _ in range(2):
-        assert runtime.start("a", "go", caller="alice").result(DEADLINE_S).stats.runtime_s == 5
-    assert runtime.spending("alice")["total"].runtime_ms == 10_000
+        assert first.start("a", "go", caller="alice").result(DEADLINE_S).stats.runtime_s == 5
+    first.close()
+    runtime = opened(tmp_path / "runs.db", [agent], budget=allowances, clock=clock)
     with pytest.raises(BudgetSpent, match="seconds"):
         runtime.start("a", "go", caller="alice")
+    assert runtime.spending("alice")["total"].runtime_ms == 10_000
 
 
 # ------------------------------------------------------------------ critic
