@@ -179,6 +179,7 @@ def test_a_request_is_one_run_wherever_it_is_kept(both: BesideJournal) -> None:
     assert isinstance(first, RequestRepeated)
     assert isinstance(second, RequestRepeated)
     assert (first.run_id, second.run_id) == (stored.run_id, aside.run_id)
+    assert not both.is_aside(again_aside.run_id)
     found = both.find_request("alice:stored"), both.find_request("alice:aside"), both.find_request("alice:none")
     assert found == (stored.run_id, aside.run_id, None)
     assert in_file(both) == [stored.run_id]

@@ -352,12 +352,19 @@ def test_memory_runs_are_paid_for_and_watched_like_the_others(opened: Any, tmp_p
 
 def test_memory_runs_are_delivered_unless_they_are_not_recorded(opened: Any, tmp_path: Path) -> None:
     parcels: list[str] = []
+    wanted: dict[str, bool] = {}
+
+    def answer(request: Any) -> str:
+        wanted[request.run_id] = runtime.journal.read(request.run_id)[0].fact.deliver
+        return "Hello."
+
     delivery = CallbackDelivery(lambda parcel, store: parcels.append(parcel.info.run_id))
-    runtime = opened(tmp_path / "runs.db", [HELLO], delivery=delivery)
+    runtime = opened(tmp_path / "runs.db", [Agent("hello", model=ScriptedModel(answer))], delivery=delivery)
     silent, run = runtime.start("hello", "Hi", record=False), runtime.start("hello", "Hi", durable=False)
     assert {one.result(DEADLINE_S).status for one in (silent, run)} == {"ok"}
     until(lambda: runtime.journal.read(run.id)[-1].tag == "delivered")
     assert parcels == [run.id]
+    assert wanted == {silent.id: False, run.id: True}
 
 
 # ------------------------------------------------------------------ dry, tier, inputs, channel and guild
