@@ -247,7 +247,7 @@ def looked_for(name: str) -> Any:
     return pytest.param(name, marks=[skipped] if name in RARE else [])
 
 
-@pytest.mark.parametrize("name", map(looked_for, PLANTED))
+@pytest.mark.parametrize("name", [looked_for(name) for name in PLANTED])
 def test_a_planted_bug_is_found(name: str) -> None:
     logging.disable(logging.CRITICAL)
     try:
