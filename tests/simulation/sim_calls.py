@@ -152,7 +152,7 @@ class SimCalls:
         world.maybe_crash(world.personality.crash)
         if world.faulty() and world.rng.random() < world.governance.palette_fails:
             return self.answer(f"{name} cannot be resolved now", reply)
-        kind, delegate = agent.delegates[name]
+        _, delegate = agent.delegates[name]
         return self.answer(ChildOrder(resolved(name), delegate, "do your part"), reply)
 
     # -------------------------------------------------------------- logs

@@ -109,8 +109,10 @@ class Client:
     def govern(self, host: Host) -> None:
         """Answer what tools ask for, or give an order to any run, a child too."""
         rng, world = self.world.rng, self.world
-        if world.approvals and (world.kind or rng.random() < 0.4):
-            (run_id, call), _ = rng.choice([*world.approvals.items()])
+        # In the end, what nobody answers must expire by itself.
+        pending = [key for key, one in world.approvals.items() if not world.kind or one.expires_at_us is None]
+        if pending and (world.kind or rng.random() < 0.4):
+            run_id, call = rng.choice(pending)
             address = host.directory.get(run_id)
             if address is not None:
                 self.answer(host, address, call)
@@ -132,6 +134,20 @@ class Client:
             host.supervisor.actor_ref.tell(HostWoke(slept_s))
         else:
             self.steer(host, address)
+
+    def birth(self, host: Host, run_id: str) -> None:
+        """Now and then, a run is stopped while its child is being born."""
+        rng = self.world.rng
+        if rng.random() > self.world.governance.orders / 2:
+            return
+        stop = rng.choice((KillRun(reason="no more", by="client"), CancelRun(by="client", reason="enough")))
+
+        def order() -> None:
+            address = host.directory.get(run_id)
+            if address is not None:
+                self.order(host, address, UrgentAsked(stop))
+
+        host.scheduler.call_later(rng.random() * 1.5, order)
 
     def answer(self, host: Host, address: Address, call: str) -> None:
         """Yes or no; now and then twice, or both."""

@@ -46,6 +46,8 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
                 raise HostCrash
             if world.rng.random() < 0.05 or not busy:
                 client.act(host)
+            while world.births:
+                client.birth(host, world.births.pop())
             if not busy:
                 world.now += world.rng.random() * 2
             if world.faulty() and world.rng.random() < world.personality.crash / 50:

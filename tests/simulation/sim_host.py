@@ -14,7 +14,7 @@ from executus.actors.address import Address
 from executus.actors.budget_desk import BudgetDesk
 from executus.actors.critic import give_critic
 from executus.actors.observers import Observers
-from executus.actors.run.actor import RunActor, Surroundings
+from executus.actors.run.actor import Doze, RunActor, Surroundings
 from executus.actors.supervisor import CloseDown, Recover, Supervisor
 from executus.ports import Allowance
 from executus.projections import Checkpoint
@@ -74,6 +74,11 @@ class Host:
                 checkpoint: Checkpoint | None = None if loaded is None else loaded.checkpoint
                 give_critic(self.around, address, taken_up=loaded is not None)
                 actor.spawn(self.around, address, checkpoint)
+
+            def wake(self, address: Address) -> None:
+                if all(isinstance(message, Doze) for message in address._backlog or ()):
+                    world.problems.append("people: a run that sleeps was woken for nothing")
+                super().wake(address)
 
         self.supervisor = BoundSupervisor.spawn(around, self.directory)
         if self.budgets is not None:

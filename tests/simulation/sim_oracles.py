@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sim_oracles_family import judge_family
+from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
 
 from executus.errors import LogCorrupt, RunQuarantined
@@ -62,6 +62,8 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
             if run_id not in world.hurt:
                 problems.append("P9: a run was set aside for what happened to another")
             continue  # visibly quarantined
+        if address is None and is_kept_waiting(world, host, run_id):
+            continue
         problems.append("P5: a run neither ends nor is visibly set aside")
     problems += judge_family(world, host)
     problems += judge_ledgers(world, host)

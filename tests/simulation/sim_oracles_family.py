@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from sim_world import World
 
 STOPS = ("killed", "cancelled", "timeout", "budget_exceeded")
-STEPS_AFTER = 4
-"""Steps that a child may begin between its parent's end and hearing of it, in a world whose journal does not fail."""
+STEPS_AFTER = 2
+"""Steps that a child may begin between its parent's end and hearing of it; twice as many if the journal fails, since
+then its parent does not know for a while that it has ended."""
 CALLS_AT_ONCE = 3
 """Tool calls in one reply of this world."""
 
@@ -39,6 +40,21 @@ def judge_family(world: World, host: Host) -> list[str]:
             problems += judge_child(world, host, events, started, logs.get(started.info.parent_run_id, []))
         problems += judge_parent(world, run_id, logs)
     return problems
+
+
+def is_aside(host: Host, run_id: str) -> bool:
+    """Whether the run is visibly quarantined."""
+    address = host.directory.get(run_id)
+    return address is not None and isinstance(address.end, RunQuarantined)
+
+
+def is_kept_waiting(world: World, host: Host, run_id: str) -> bool:
+    """Whether an unfinished run above it is visibly quarantined: nobody takes its children up before it goes on."""
+    started: Any = world.disk.events(run_id)[0].fact
+    parent: str = started.info.parent_run_id
+    if not parent or world.disk.heads[parent].over:
+        return False
+    return is_aside(host, parent) or is_kept_waiting(world, host, parent)
 
 
 def end_of(events: list[Event]) -> Event | None:
@@ -63,9 +79,7 @@ def judge_child(world: World, host: Host, events: list[Event], started: RunStart
         problems.append("family: a child began before its parent said so")
     end, parents_end = end_of(events), end_of(parent)
     if end is None:
-        address = host.directory.get(info.run_id)
-        aside = address is not None and isinstance(address.end, RunQuarantined)
-        if parents_end is not None and not aside:
+        if parents_end is not None and not is_aside(host, info.run_id):
             problems.append("family: a child outlived its parent")
         return problems
     last: Any = end.fact
@@ -73,13 +87,17 @@ def judge_child(world: World, host: Host, events: list[Event], started: RunStart
         wanted = "cancelled"
         if parents_end is not None and status_of(parents_end) in STOPS:
             wanted = status_of(parents_end)
-        early = parents_end is None or parents_end.position > end.position  # nobody could carry it on, its parent does
-        if last.status != wanted and not (early and last.status == "cancelled"):
+        # Of one that nobody could carry on, its parent may hear before or after its own end.
+        stranded = world.governance.palette_fails > 0 and last.status == "cancelled"
+        if last.status != wanted and not stranded:
             problems.append(f"family: a child ended {last.status} with its parent, which wanted {wanted}")
-    if parents_end is not None and not (world.personality.commit_fails or world.personality.load_fails):
+    if parents_end is not None:
+        fails = world.personality.commit_fails or world.personality.load_fails
         after = [event for event in events if event.position > parents_end.position]
-        if sum(isinstance(event.fact, StepStarted) for event in after) > STEPS_AFTER:
+        if sum(isinstance(event.fact, StepStarted) for event in after) > STEPS_AFTER * (2 if fails else 1):
             problems.append("family: a child worked on after its parent's end")
+        if after == events and last.by in ("model", "ceiling", "limits"):
+            problems.append("family: a child that was born after its parent's end was let live")
     return problems
 
 
@@ -146,7 +164,7 @@ def spent_by(events: list[Event]) -> Totals:
 
 
 def judge_limits(run_id: str, logs: dict[str, list[Event]]) -> list[str]:
-    """What a family spends is within the limits of each run in it, but for what was under way when they were reached."""
+    """What a family spends is within the limits of each run in it, but for what was under way when that was reached."""
     from executus.projections import fold
 
     events = logs[run_id]

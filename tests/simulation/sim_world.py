@@ -24,6 +24,7 @@ from executus.events import (
     ApprovalExpired,
     ApprovalGranted,
     ApprovalRequested,
+    ChildStarted,
     Event,
     RunFinished,
     Text,
@@ -261,6 +262,8 @@ class World:
         self.purses = Purses(self.governance.allowance, self.hurt)
         self.approvals: dict[tuple[str, str], ApprovalRequested] = {}
         """Calls that wait for a person, as a person sees them: by durable facts."""
+        self.births: list[str] = []
+        """Runs that have just said that they start a child."""
         self.answers: set[tuple[str, str, str]] = set()
         """What a person said: run, call, "yes" or "no"."""
 
@@ -272,6 +275,8 @@ class World:
                 self.approvals[event.run_id, asked.call] = asked
             case ApprovalGranted() | ApprovalDenied() | ApprovalExpired() as answered:
                 self.approvals.pop((event.run_id, answered.call), None)
+            case ChildStarted():
+                self.births.append(event.run_id)
             case RunFinished():
                 for key in [key for key in self.approvals if key[0] == event.run_id]:
                     del self.approvals[key]
