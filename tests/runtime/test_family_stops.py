@@ -88,6 +88,48 @@ def test_a_child_that_is_being_born_when_its_parent_is_stopped_never_lives(opene
         runtime.journal.read(child.id)
 
 
+def test_a_child_that_is_looked_for_when_its_parent_is_stopped_is_not_born(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, release = threading.Event(), []
+    agents = [boss(ask()), Agent("helper", model=ScriptedModel(["hi"]))]
+    runtime = opened(None, agents)
+    load = runtime._calls.load
+
+    def held(*arguments: Any) -> None:
+        release.append(lambda: load(*arguments))
+        looking.set()
+
+    monkeypatch.setattr(runtime._calls, "load", held)
+    run = runtime.start("boss", "go")
+    assert looking.wait(DEADLINE_S)
+    run.kill("enough")
+    run.result(DEADLINE_S)
+    monkeypatch.undo()
+    release[0]()
+    assert runtime.start("boss", "go").result(DEADLINE_S).status == "ok"
+    assert runtime.journal.run(run.children()[0].id) is None
+
+
+def test_a_child_that_was_just_born_when_its_parent_is_stopped_ends_too(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow, late, never = ChildCall.follow, [], AsyncGate()
+
+    async def answer(request: Any) -> str:
+        await never.pass_through()
+        return "never said"
+
+    monkeypatch.setattr(ChildCall, "follow", lambda call, address: late.append((call, address)))
+    run = opened(None, [boss(ask()), Agent("helper", model=ScriptedModel(answer))]).start("boss", "go")
+    never.wait_entered()
+    run.kill("enough", by="alice")
+    assert run.result(DEADLINE_S).status == "killed"
+    follow(*late[0])
+    assert over(run.children()[0]) == ("killed", "parent")
+    assert never.cancelled.wait(DEADLINE_S)
+
+
 def all_over(runtime: Runtime, done: Any = lambda alive: not alive) -> None:
     """Wait until no run of the journal is alive."""
     alive: dict[str, None] = {}
