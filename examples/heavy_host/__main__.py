@@ -69,21 +69,21 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs every URL
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    given.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    secret = secret_in(given.data)
-    # Listening before the runtime opens: what it delivers at once finds its inbox.
-    with socket.create_server((given.host, given.port)) as listening:
+    try:
+        given.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = secret_in(given.data)
+        # Listening before the runtime opens: what it delivers at once finds its inbox.
+        listening = socket.create_server((given.host, given.port))
         here = f"http://{given.host}:{listening.getsockname()[1]}"
-        try:
-            runtime = opened(given.data, given.model, given.deliver_to or f"{here}/inbox", secret)
-        except (ExecutusError, ValueError) as error:
-            print(error, file=sys.stderr)
-            return 1
-        with runtime, contextlib.suppress(KeyboardInterrupt):
-            print(f"listening on {here}", flush=True)
-            app = Service(runtime, Inbox(given.data / "inbox", secret)).app()
-            serving = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
-            uvicorn.Server(serving).run(sockets=[listening])
+        runtime = opened(given.data, given.model, given.deliver_to or f"{here}/inbox", secret)
+    except (ExecutusError, OSError, OverflowError, ValueError) as error:
+        print(f"heavy_host: {error}", file=sys.stderr)
+        return 1
+    with listening, runtime, contextlib.suppress(KeyboardInterrupt):
+        print(f"listening on {here}", flush=True)
+        app = Service(runtime, Inbox(given.data / "inbox", secret)).app()
+        serving = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1)
+        uvicorn.Server(serving).run(sockets=[listening])
     print("closed; everything is kept in", given.data)
     return 0
 

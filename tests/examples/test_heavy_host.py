@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import select
@@ -12,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -326,10 +328,63 @@ def test_ctrl_c_leaves_a_whole_journal_and_what_was_under_way_goes_on(begin: Beg
     assert second.ended(run)["status"] == "killed"
 
 
-def test_a_second_host_on_the_same_folder_is_refused_in_one_sentence(begin: Begin) -> None:
+def test_what_keeps_it_from_starting_is_said_in_one_sentence(begin: Begin, tmp_path: Path) -> None:
     first = begin()
-    command = [sys.executable, str(HOST), "--data", str(first.data), "--port", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
-    assert done.returncode == 1
-    assert "is in use by" in done.stderr
-    assert "Traceback" not in done.stderr
+    (tmp_path / "file").write_text("no folder")
+    cases = [
+        (first.data, "0", "is in use by"),
+        (tmp_path / "file", "0", "File exists"),
+        (tmp_path / "new", "70000", "port"),
+    ]
+    for data, port, why in cases:
+        command = [sys.executable, str(HOST), "--data", str(data), "--port", port]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+        assert why in done.stderr
+
+
+class _Provider(http.server.BaseHTTPRequestHandler):
+    """What a provider answers to every request, in the form of OpenAI's chat completions."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        said = {"role": "assistant", "content": f"{asked['model']} says hello"}
+        body = json.dumps(
+            {
+                "id": "c-1",
+                "object": "chat.completion",
+                "created": 1,
+                "model": asked["model"],
+                "choices": [{"index": 0, "message": said, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1000, "completion_tokens": 10, "total_tokens": 1010},
+            }
+        ).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_with_a_real_model_every_call_goes_to_its_provider_and_has_a_real_price(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="real models need an extra: pip install '.[openai]'")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Provider) as provider:
+        serving = threading.Thread(target=provider.serve_forever)
+        serving.start()
+        try:
+            monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{provider.server_port}/v1")
+            monkeypatch.setenv("OPENAI_API_KEY", "none")
+            host = begin("--model", "openai:gpt-5-mini")
+            run = host.start("hello")
+            shown = host.ended(run)
+            assert (shown["status"], shown["output"]) == ("ok", "gpt-5-mini says hello")
+            assert shown["self_status"]["cost_usd"] > 0
+            host.stop()
+        finally:
+            provider.shutdown()
+            serving.join()
