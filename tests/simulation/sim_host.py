@@ -15,6 +15,7 @@ from executus.actors.budget_desk import BudgetDesk
 from executus.actors.critic import give_critic
 from executus.actors.observers import Observers
 from executus.actors.run.actor import Doze, RunActor, Surroundings
+from executus.actors.run.messages import EndByDeadline
 from executus.actors.supervisor import CloseDown, Recover, Supervisor
 from executus.ports import Allowance
 from executus.projections import Checkpoint
@@ -74,6 +75,8 @@ class Host:
                 checkpoint: Checkpoint | None = None if loaded is None else loaded.checkpoint
                 give_critic(self.around, address, taken_up=loaded is not None)
                 actor.spawn(self.around, address, checkpoint)
+                if loaded is not None and world.rushed():
+                    address.tell(EndByDeadline(at_ms=1))  # early, and before all that waits
 
             def wake(self, address: Address) -> None:
                 if all(isinstance(message, Doze) for message in address._backlog or ()):

@@ -130,7 +130,7 @@ def judge_log(world: World, run_id: str) -> list[str]:
         excused = excused or (started.budgeted and bool(world.hung or world.hurt)) or started.agent.phases
         if end.fact.stats.status == "timeout" and not excused:  # type: ignore[union-attr]
             problems.append("P5: only the deadline ended a run in which nothing hung")
-        problems += judge_governed(world, events, end.version)
+        problems += judge_governed(world, events, events.index(end) + 1)
         if started.agent.phases:
             return problems  # each phase has a transcript of its own
         advice = (CallerSteered, CriticSteered)

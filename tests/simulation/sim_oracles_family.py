@@ -87,9 +87,11 @@ def judge_child(world: World, host: Host, events: list[Event], started: RunStart
         wanted = "cancelled"
         if parents_end is not None and status_of(parents_end) in STOPS:
             wanted = status_of(parents_end)
-        # Of one that nobody could carry on, its parent may hear before or after its own end.
-        stranded = world.governance.palette_fails > 0 and last.status == "cancelled"
-        if last.status != wanted and not stranded:
+        # One that nobody could carry on, or that its parent had given up, is cancelled, whatever the parent does later.
+        told = [event for event in parent if isinstance(event.fact, ChildFinished) and event.fact.run_id == info.run_id]
+        given_up = any(event.position < end.position for event in told)
+        stranded = world.governance.palette_fails > 0 or given_up
+        if last.status != wanted and not (stranded and last.status == "cancelled"):
             problems.append(f"family: a child ended {last.status} with its parent, which wanted {wanted}")
     if parents_end is not None:
         fails = world.personality.commit_fails or world.personality.load_fails

@@ -37,7 +37,7 @@ LATE_MS = 60_000
 
 
 def judge_governed(world: World, events: Sequence[Event], end: int) -> list[str]:
-    """The promises that the run broke; its `RunFinished` has version `end`."""
+    """The promises that the run broke; its `RunFinished` is in place `end`, counted from 1."""
     facts = [event.fact for event in events[:end]]
     problems = judge_supervision(facts)
     problems += judge_approvals(world, events[:end])

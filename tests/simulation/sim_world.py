@@ -287,6 +287,10 @@ class World:
         """Whether faults still happen; later they stop, and everything must come to an end."""
         return not self.kind
 
+    def rushed(self) -> bool:
+        """Whether a timer goes off early, just now."""
+        return self.faulty() and self.governance.orders > 0 and self.rng.random() < self.governance.orders / 2
+
     def maybe_crash(self, chance: float) -> None:
         if self.faulty() and self.rng.random() < chance:
             self.crashing = True  # an actor contains whatever is raised in it, this too
