@@ -9,7 +9,7 @@ from msgspec import structs
 
 from .actors.address import Address
 from .actors.printing import print_of
-from .actors.run.actor import Asked
+from .actors.run.asking import Asked
 from .actors.run.intake import clean_input
 from .actors.run.messages import StartRun
 from .actors.supervisor import Admit

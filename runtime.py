@@ -15,45 +15,36 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
 
-from msgspec import structs
-
 from .actors.address import Address
 from .actors.budget_desk import BudgetDesk
 from .actors.deliveries import Courier
 from .actors.desk import RunDesk
 from .actors.dispatcher import Dispatcher
 from .actors.observers import Observers
-from .actors.run.actor import Asked, RunActor, Surroundings, request_key_of
-from .actors.run.messages import StartRun
+from .actors.run.actor import RunActor
+from .actors.run.asking import Asked
+from .actors.run.surroundings import Surroundings
 from .actors.runner import CallRunner
-from .actors.supervisor import Admit, CloseDown, HostWoke, Recover, Supervisor
+from .actors.supervisor import CloseDown, HostWoke, Recover, Supervisor
 from .adapters.files.names import checked_name
 from .adapters.system import SystemClock, SystemIds
 from .admission import (
-    AS_AGENT,
     FOR_EVER_S,
-    Planned,
     agents_by_name,
     at_least_one,
     checked_models,
-    gated,
-    planned,
-    stage,
 )
 from .errors import (
-    BudgetSpent,
     ForkedProcess,
     JournalError,
     MessageRefused,
     ModelRefused,
-    Overloaded,
-    RequestRepeated,
     RuntimeClosed,
     UnknownRun,
     WouldDeadlock,
 )
-from .events import InputPart, RunFinished, RunInfo
-from .handles import Result, Run, wait, wait_async
+from .events import RunFinished, RunInfo
+from .handles import Result, Run, wait
 from .journal import BesideJournal, Router, Subscription
 from .ports import (
     Agent,
@@ -63,11 +54,9 @@ from .ports import (
     Clock,
     Critic,
     Delivery,
-    Delta,
     Desk,
     FileStager,
     Ids,
-    InputFile,
     Journal,
     Model,
     Palette,
@@ -78,7 +67,7 @@ from .ports import (
 )
 from .projections import Checkpoint, PendingApproval, ended
 from .recovery import recoverable
-from .resuming import going_on
+from .starting import Starts
 from .wiring import (
     Choices,
     LazyArtifacts,
@@ -86,14 +75,11 @@ from .wiring import (
     checked_ports,
     everything,
     opened,
-    run_on,
-    run_on_loop,
-    why_spent,
 )
 
 log = logging.getLogger("executus.runtime")
 
-NOT_ADMITTED = "the run still waits to be admitted"
+
 UNANSWERED = "the runtime was closed before this was known to be stored"
 
 EXIT_S = 3.0
@@ -111,7 +97,7 @@ def _close_all() -> None:
 atexit.register(_close_all)
 
 
-class Runtime:
+class Runtime(Starts):
     """Runs agents, each run an actor on one event log.
 
     path: the journal's file; without one everything stays in memory and is bounded (the last 1,000 finished runs are
@@ -251,209 +237,7 @@ class Runtime:
         if self._courier is not None:
             self._courier.start()
 
-    # -------------------------------------------------------------- starting
-
-    def start(
-        self,
-        agent: str,
-        input: str | Sequence[InputPart],
-        *,
-        caller: str = "",
-        request_id: str = "",
-        name: str = "",
-        subject: str = "",
-        channel: str = "",
-        guild: str = "",
-        inputs: Mapping[str, Any] | None = None,
-        files: Sequence[InputFile] = (),
-        interactive: bool = False,
-        dry_run: bool = False,
-        deliver: bool = True,
-        record: bool | None = None,
-        durable: bool | None = None,
-        tier: str = "",
-        max_steps: int | None = None,
-        timeout_s: float | None = AS_AGENT,
-        limits: Mapping[str, Any] | None = None,
-        on_delta: Callable[[Delta], None] | None = None,
-        timeout: float | None = 60.0,
-    ) -> Run:
-        """Start a run; returns when its `RunStarted` is durable (P3).
-
-        agent: the name of an agent of this runtime. input: text, or `Text` and `Image` parts. caller: who asks;
-        request ids are theirs: the same `request_id` twice is the same run. files: attachments; images go to the model,
-        others to the file stager, without one they are ignored. interactive: after a reply without tool calls the run
-        waits for `Run.send` or `Run.end`. dry_run: tools are not executed. deliver: False keeps the output from the
-        runtime's delivery. record, durable: instead of what the runtime chooses. tier: instead of the agent's model.
-        max_steps, timeout_s, limits (by the names of `events.Limits`): instead of the agent's. on_delta: shown
-        pieces of replies while they are made, on the runtime's loop; never stored. timeout: seconds to wait for the
-        journal.
-
-        Raises:
-            UnknownAgent, BudgetSpent, FileRefused, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.
-            TypeError, ValueError: a wrong argument, with what was expected.
-        """
-        self.may_block("start")
-        options = dict(locals())
-        del options["self"], options["timeout"]
-        plan = self._plan(options)
-        if plan.files:
-            plan.order = run_on(self._calls.loop, stage(plan, self._ports.files), timeout)
-        return self._start(plan, timeout)
-
-    async def start_async(
-        self,
-        agent: str,
-        input: str | Sequence[InputPart],
-        *,
-        caller: str = "",
-        request_id: str = "",
-        name: str = "",
-        subject: str = "",
-        channel: str = "",
-        guild: str = "",
-        inputs: Mapping[str, Any] | None = None,
-        files: Sequence[InputFile] = (),
-        interactive: bool = False,
-        dry_run: bool = False,
-        deliver: bool = True,
-        record: bool | None = None,
-        durable: bool | None = None,
-        tier: str = "",
-        max_steps: int | None = None,
-        timeout_s: float | None = AS_AGENT,
-        limits: Mapping[str, Any] | None = None,
-        on_delta: Callable[[Delta], None] | None = None,
-        timeout: float | None = 60.0,
-    ) -> Run:
-        """`start` for event loops."""
-        options = dict(locals())
-        del options["self"], options["timeout"]
-        plan = self._plan(options)
-        if plan.files:
-            staging = run_on_loop(self._calls.loop, stage(plan, self._ports.files))
-            plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
-        return await self._start_async(plan, timeout)
-
-    def resume(
-        self,
-        run: Run | str,
-        input: str | Sequence[InputPart] = (),
-        *,
-        limits: Mapping[str, Any] | None = None,
-        timeout: float | None = 60.0,
-    ) -> Run:
-        """Go on after the end of a run, as a new run that carries the old one's conversation, finished phases, tallies
-        and notices; results are inherited, no tool is run again. limits, by the names of `events.Limits`: instead of
-        the old ones; those but time count what the old run spent. input: what a person says first; needed after "ok".
-
-        Raises:
-            UnknownRun, UnknownAgent: there is no such run or its agent is not in this runtime.
-            MessageRefused: it is not over, or ended "ok" and nothing more was said.
-            TypeError, ValueError, BudgetSpent, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError: as `start`.
-        """
-        self.may_block("resume")
-        return self._start(self._resuming(run, input, limits), timeout)
-
-    async def resume_async(
-        self,
-        run: Run | str,
-        input: str | Sequence[InputPart] = (),
-        *,
-        limits: Mapping[str, Any] | None = None,
-        timeout: float | None = 60.0,
-    ) -> Run:
-        """`resume` for event loops."""
-        plan = await asyncio.to_thread(self._resuming, run, input, limits)
-        return await self._start_async(plan, timeout)
-
-    def _resuming(self, run: Run | str, input: str | Sequence[InputPart], limits: Mapping[str, Any] | None) -> Planned:
-        self._check_open()
-        source = run if isinstance(run, str) else run.id
-        events = self.journal.read(source)
-        order = going_on(
-            source, events, self._agents, self._ports.tiers, self._ids.run_id(), self._clock.wall_us(), input, limits
-        )
-        if self._beside.is_aside(source):  # what it carries on is not to be stored
-            return self._choosing(Planned(order), self._beside.is_recorded(source), False)
-        return self._choosing(Planned(order))
-
-    def _plan(self, options: dict[str, Any]) -> Planned:
-        self._check_open()
-        options["deliver"] = options["deliver"] and self._ports.delivery is not None
-        chosen = {label: options.pop(label) for label in ("record", "durable")}
-        tiers, run_id = self._ports.tiers, self._ids.run_id()
-        plan = planned(self._agents, tiers, run_id, self._clock.wall_us(), **options)
-        if self._ports.files is None:
-            plan.files = ()
-        return self._choosing(plan, **chosen)
-
-    def _choosing(self, plan: Planned, record: bool | None = None, durable: bool | None = None) -> Planned:
-        """Note where the run is kept, and in its log what is wrong with that."""
-        order = plan.order
-        started, start = order.started, order.asked.message
-        assert isinstance(start, StartRun)
-        plan.recorded, plan.durable = self._choices.of(started.info, record, durable)
-        if not plan.recorded or self._degraded:
-            # What is not recorded is gone before it could be read for a delivery.
-            started = structs.replace(started, deliver=started.deliver and plan.recorded)
-            start = structs.replace(start, started=started, errors=self._degraded)
-            plan.order = Admit(order.address, started, Asked(start))
-        return plan
-
-    def _gated(self, order: Admit) -> Admit:
-        """The same order, to be recorded as refused if the caller's budget has nothing left."""
-        if self._budgets is None:
-            return order
-        info = order.started.info
-        key = request_key_of(info.caller_id, info.request_id)
-        if key and self.journal.find_request(key) is not None:
-            return order  # it was let in before, and is the same run
-        return gated(order, self._budgets, self._clock.wall_us())
-
-    def _start(self, plan: Planned, timeout: float | None) -> Run:
-        order = plan.order = self._gated(plan.order)
-        try:
-            with self.asking(order.asked) as asked:
-                self._admit(plan)
-                wait(asked.ack, timeout, NOT_ADMITTED)
-        except RequestRepeated as repeated:
-            return Run(self, repeated.run_id)
-        return self._begun(order)
-
-    async def _start_async(self, plan: Planned, timeout: float | None) -> Run:
-        order = plan.order = self._gated(plan.order)
-        try:
-            with self.asking(order.asked) as asked:
-                self._admit(plan)
-                await wait_async(asked.ack, timeout, NOT_ADMITTED)
-        except RequestRepeated as repeated:
-            return Run(self, repeated.run_id)
-        return self._begun(order)
-
-    def _begun(self, order: Admit) -> Run:
-        start = order.asked.message
-        if isinstance(start, StartRun) and start.refused is not None:
-            raise BudgetSpent(order.started.info.caller_id, why_spent(start.refused), order.address.run_id)
-        return Run(self, order.address.run_id)
-
-    def _admit(self, plan: Planned) -> None:
-        """Hand the order over, if there is room; a request that was made before needs none."""
-        order = plan.order
-        with self._admitting:
-            full = len(self._directory) >= self._max_live_runs
-            if not full:
-                self._directory[order.address.run_id] = order.address
-        if full:
-            info = order.started.info
-            key = request_key_of(info.caller_id, info.request_id)
-            repeated = self.journal.find_request(key) if key else None
-            if repeated is not None:
-                raise RequestRepeated(info.request_id, repeated)
-            raise Overloaded("live runs", self._max_live_runs, "Runtime(max_live_runs=…)")
-        if not (plan.recorded and plan.durable):
-            self._beside.keep_aside(order.address.run_id, recorded=plan.recorded)
-        self._tell_supervisor(order)
+    # -------------------------------------------------------------- opening
 
     def _recover(self) -> None:
         """Give the unfinished runs of known agents to the supervisor; others stay suspended until a host has theirs."""

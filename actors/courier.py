@@ -48,7 +48,7 @@ from .errand import (
 )
 from .parcel import LONGEST_PAUSE_S, Handed, SendingLog, read_sending
 from .pooled import PooledActor
-from .run.actor import Surroundings
+from .run.surroundings import Surroundings
 
 log = logging.getLogger("executus.courier")
 

@@ -20,8 +20,8 @@ from ..projections import worked_ms
 from ..projections.trace import Trace, evolve_trace
 from .address import Address
 from .pooled import Cancellable, PooledActor
-from .run.actor import Surroundings
 from .run.messages import LoseCritic, Order
+from .run.surroundings import Surroundings
 from .saying import said
 from .terms import Terms, name_of, terms_of
 from .verdicts import Reviewed

@@ -10,7 +10,7 @@ from ..ports import ArtifactStore, Delivery
 from ..projections.outbox import DELIVERY_TAGS
 from .courier import CourierActor
 from .errand import CatchUp, DeliveryTerms, Follow, Redeliver, StopDelivering
-from .run.actor import Surroundings
+from .run.surroundings import Surroundings
 
 
 class Courier:

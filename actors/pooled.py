@@ -30,6 +30,28 @@ class Cancellable(Protocol):
         ...
 
 
+class Waiting:
+    """First one thing is under way, then another (`Cancellable`)."""
+
+    __slots__ = ("_cancelled", "_under_way")
+
+    def __init__(self) -> None:
+        self._under_way: Cancellable | None = None
+        self._cancelled = False
+
+    def carry(self, under_way: Cancellable) -> None:
+        """What is under way now."""
+        self._under_way = under_way
+        if self._cancelled:
+            under_way.cancel()
+
+    def cancel(self) -> None:
+        """Nobody wants it any more."""
+        self._cancelled = True
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+
 class Scheduler(Protocol):
     """Gives actors their turns and wakes them in time: threads in production, one seeded loop in a simulation."""
 

@@ -28,8 +28,11 @@ from .children import ChildCall, child_started
 from .critic import dismiss, give_critic
 from .delegating import ChildOrder
 from .pooled import PooledActor
-from .run.actor import Asked, RunActor, RunLost, RunOver, Surroundings, WantChild, answered_key
+from .run.actor import RunActor
+from .run.answers import answered_key
+from .run.asking import Asked
 from .run.messages import EndWithParent, NoteSleep, ResumeRun, StartRun
+from .run.surroundings import RunLost, RunOver, Surroundings, WantChild
 
 log = logging.getLogger("executus.supervisor")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..actors.run.actor import request_key_of
+from ..actors.run.asking import request_key_of
 from ..adapters.recordings import Recording, facts_of, read_recordings
 from ..adapters.system import SystemIds
 from ..errors import ImportRefused, JournalError, RequestRepeated

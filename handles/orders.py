@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..actors.run.actor import Asked, UrgentAsked
+from ..actors.run.asking import Asked, UrgentAsked
 from ..actors.run.messages import (
     ApproveCall,
     CancelRun,

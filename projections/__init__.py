@@ -33,7 +33,7 @@ from .run import (
     stats,
 )
 from .trace import Trace, evolve_trace, trace_of
-from .transcript import Transcript, evolve_transcript
+from .transcript import Transcript, estimated_tokens, evolve_transcript
 
 __all__ = [
     "Bound",
@@ -58,6 +58,7 @@ __all__ = [
     "bounds",
     "deadline_ms",
     "ended",
+    "estimated_tokens",
     "evolve",
     "evolve_trace",
     "evolve_transcript",

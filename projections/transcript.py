@@ -6,6 +6,8 @@ of the step is there, and what people said meanwhile waits until the next step b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ..events import (
@@ -14,6 +16,7 @@ from ..events import (
     ChildFinished,
     CriticSteered,
     Fact,
+    Image,
     InputPart,
     InputReceived,
     Message,
@@ -131,3 +134,19 @@ def _answered(transcript: Transcript, call: str, text: str, is_error: bool) -> T
     if len(given) == len(answers):
         messages = messages.plus([Message("tool", (result,)) for result in given])
     return Transcript(messages, asked, answers, transcript.heard)
+
+
+def estimated_tokens(messages: Iterable[Message]) -> int:
+    """About how many tokens a conversation has that no provider has counted yet: a quarter of its bytes of text, the
+    usual rule of thumb, and 1,000 for an image.
+    """
+    size = 0
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, Image):
+                size += 4_000
+            elif isinstance(part, ToolCall):
+                size += len(part.name) + len(part.arguments)
+            else:
+                size += len(part.text)
+    return size // 4 + 1

@@ -17,6 +17,7 @@ ROOT_MODULES = {
     "recovery.py",
     "resuming.py",
     "runtime.py",
+    "starting.py",
     "testing.py",
     "wiring.py",
 }

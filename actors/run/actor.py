@@ -7,18 +7,15 @@ all of them are. If an append fails, nobody knows what was stored: the actor sto
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, assert_never
+from typing import Any, assert_never
 
 import msgspec
 
-from ...errors import ExecutusError, JournalError, MessageRefused
-from ...events import Image, Message, RunFinished, ToolCall, idempotency_key
+from ...errors import ExecutusError, MessageRefused
+from ...events import RunFinished, idempotency_key
 from ...events.codec import Stored, encode_event
-from ...ports import Clock, Critic, Desk, Ids, Journal, ModelRequest, ToolContext
+from ...ports import Clock, ModelRequest, ToolContext
 from ...projections import (
     CallModel,
     CallTool,
@@ -30,26 +27,21 @@ from ...projections import (
     RunChild,
     RunState,
     Wake,
+    estimated_tokens,
     evolve,
     evolve_transcript,
     outstanding,
 )
 from ..address import Address
-from ..calls import Calls
 from ..children import ChildCall
 from ..delegating import ChildOrder
-from ..observers import Observers
-from ..pooled import Cancellable, PooledActor, Scheduler
+from ..pooled import Cancellable, PooledActor, Waiting
+from .answers import answered_key
+from .asking import Asked, RunAppend, UrgentAsked, request_key_of
 from .decide import decide
 from .intake import cleaned
 from .messages import (
-    AcceptChild,
     AcceptGrant,
-    AcceptModelFailure,
-    AcceptRefusal,
-    AcceptReply,
-    AcceptResult,
-    AcceptUnknown,
     ChargeReview,
     EndByDeadline,
     ExpireApproval,
@@ -61,156 +53,12 @@ from .messages import (
     StartRun,
 )
 from .refusal import Refusal
+from .surroundings import RunLost, RunOver, Surroundings, WantChild
 
 TIMED = frozenset((RetryStep, EndByDeadline, ReachSoftTimeout, ExpireApproval))
 """Messages of timers, which may be early: then they are owed again."""
 LONGEST_WAIT_S = 3_600.0
 """The wall clock is looked at this often: people and daylight saving set it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every run of a runtime shares. tell_supervisor: where a run says that it is over, lost, or wants a child.
-    budget: reserves with callers' budgets. critic_of: who watches a run. observers: tells critics' actors.
-    desk: what a tool may ask of its run. sleep_after_s: a run that has waited so long for a person gives up its actor.
-    """
-
-    journal: Journal
-    calls: Calls
-    scheduler: Scheduler
-    clock: Clock
-    ids: Ids
-    tell_supervisor: Callable[[RunOver | RunLost | WantChild], None]
-    budget: Reserver | None = None
-    critic_of: Callable[[Address], Critic | None] | None = None
-    observers: Observers | None = None
-    desk: Callable[[RunActor, str], Desk] | None = None
-    sleep_after_s: float = 60.0
-
-
-class Reserver(Protocol):
-    """Where a run reserves with its caller's budget."""
-
-    def reserve(
-        self,
-        address: Address,
-        step: int,
-        attempt: int,
-        context_tokens: int,
-        reply: Callable[[AcceptGrant | AcceptRefusal], None],
-    ) -> Cancellable:
-        """Ask for room for one model call that begins with about `context_tokens`; answered by `reply`, once."""
-        ...
-
-    def give_up(self, run_id: str) -> None:
-        """The run was set aside: what is held back for it is free."""
-        ...
-
-
-class Asked:
-    """A message whose sender waits until what it led to is durable. ack: resolves with the run's version then."""
-
-    __slots__ = ("ack", "message", "run_id")
-
-    def __init__(self, message: RunMessage, ack: Future[int] | None = None, run_id: str = "") -> None:
-        self.message = message
-        self.run_id = run_id
-        self.ack: Future[int] = Future() if ack is None else ack
-
-    def accept(self, version: int) -> None:
-        """It is durable."""
-        if not self.ack.done():
-            self.ack.set_result(version)
-
-    def refuse(self, error: Any) -> None:
-        """It will not be done. error: why, or the end of the run that came first."""
-        if not self.ack.done():
-            if isinstance(error, RunFinished):
-                why = f"it is over, with status {error.status}"
-                error = MessageRefused(self.run_id, type(self.message).__name__, why)
-            self.ack.set_exception(error)
-
-
-class UrgentAsked(Asked):
-    """An `Asked` that overtakes other messages."""
-
-    __slots__ = ()
-
-
-class RunAppend:
-    """One append of a run (`ports.Append`), and, once `done`, the message that tells its actor."""
-
-    __slots__ = (
-        "_address",
-        "_scheduler",
-        "asked",
-        "error",
-        "expected",
-        "message",
-        "own",
-        "request_key",
-        "run_id",
-        "stored",
-    )
-
-    def __init__(
-        self,
-        address: Address,
-        scheduler: Scheduler,
-        expected: int,
-        stored: Sequence[Stored],
-        message: RunMessage,
-        asked: Asked | None,
-        request_key: str,
-    ) -> None:
-        self._address = address
-        self._scheduler = scheduler
-        self.run_id = address.run_id
-        self.expected = expected
-        self.stored = stored
-        self.message = message
-        self.own = asked
-        """Who asked for `message`; None for what the world reported."""
-        self.asked = [] if asked is None else [asked]
-        """Everybody who waits for this append, also those whose message changed nothing."""
-        self.request_key = request_key
-        self.error: JournalError | None = None
-
-    @property
-    def version(self) -> int:
-        """The run's version after this append."""
-        return self.expected + len(self.stored)
-
-    def done(self, error: JournalError | None) -> None:
-        """Told by the journal; passes it on to the actor."""
-        self.error = error
-        self._scheduler.lend()
-        self._address.tell(self)
-
-
-class RunOver(msgspec.Struct, frozen=True):
-    """Report: the run's end is durable."""
-
-    address: Address
-
-
-class RunLost(msgspec.Struct, frozen=True):
-    """Report: the actor failed with `error` and stopped.
-
-    appends: what may or may not have been stored, in order. poison: the message it failed on, if its own code did.
-    """
-
-    address: Address
-    error: BaseException
-    appends: tuple[RunAppend, ...] = ()
-    poison: Any = None
-
-
-class WantChild(msgspec.Struct, frozen=True):
-    """Order to the supervisor: start the child, or find the one that was started before."""
-
-    call: ChildCall
-    order: ChildOrder | str
 
 
 class Doze(msgspec.Struct, frozen=True):
@@ -496,72 +344,6 @@ class RunActor(PooledActor):
     def now_ms(self) -> int:
         """The run's clock."""
         return round((self.scheduler.awake() - self._since) * 1000)
-
-
-class Waiting:
-    """First one thing is under way, then another (`Cancellable`)."""
-
-    __slots__ = ("_cancelled", "_under_way")
-
-    def __init__(self) -> None:
-        self._under_way: Cancellable | None = None
-        self._cancelled = False
-
-    def carry(self, under_way: Cancellable) -> None:
-        """What is under way now."""
-        self._under_way = under_way
-        if self._cancelled:
-            under_way.cancel()
-
-    def cancel(self) -> None:
-        """Nobody wants it any more."""
-        self._cancelled = True
-        if self._under_way is not None:
-            self._under_way.cancel()
-
-
-def estimated_tokens(messages: Iterable[Message]) -> int:
-    """About how many tokens a conversation has that no provider has counted yet: a quarter of its bytes of text, the
-    usual rule of thumb, and 1,000 for an image.
-    """
-    size = 0
-    for message in messages:
-        for part in message.parts:
-            if isinstance(part, Image):
-                size += 4_000
-            elif isinstance(part, ToolCall):
-                size += len(part.name) + len(part.arguments)
-            else:
-                size += len(part.text)
-    return size // 4 + 1
-
-
-def request_key_of(caller: str, request_id: str) -> str:
-    """The key under which a journal remembers a request: request ids are a caller's own."""
-    return f"{caller}\n{request_id}" if request_id else ""
-
-
-def answered_key(message: Any) -> str | None:
-    """Which owed thing `message` is the answer to, by key."""
-    match message:
-        case AcceptReply() | AcceptModelFailure():
-            return f"model:{message.step}:{message.attempt}"
-        case AcceptResult() | AcceptUnknown():
-            return f"tool:{message.call}"
-        case RetryStep():
-            return f"retry:{message.step}:{message.attempt}"
-        case EndByDeadline():
-            return f"deadline:{message.at_ms}"
-        case ReachSoftTimeout():
-            return f"soft:{message.at_ms}"
-        case ExpireApproval():
-            return f"expiry:{message.call}:{message.at_us}"
-        case AcceptGrant() | AcceptRefusal():
-            return f"reserve:{message.step}:{message.attempt}"
-        case AcceptChild():
-            return f"child:{message.call}"
-        case _:
-            return None
 
 
 def _cause(message: RunMessage) -> str:

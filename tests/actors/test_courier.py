@@ -19,7 +19,7 @@ from executus.actors import parcel as parcel_module
 from executus.actors.deliveries import Courier
 from executus.actors.dispatcher import Dispatcher
 from executus.actors.errand import DeliveryTerms
-from executus.actors.run.actor import Surroundings
+from executus.actors.run.surroundings import Surroundings
 from executus.actors.runner import CallRunner
 from executus.adapters.system import SystemClock, SystemIds
 from executus.errors import (

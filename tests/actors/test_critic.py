@@ -12,7 +12,6 @@ from executus.actors.address import Address
 from executus.actors.critic import CriticActor, dismiss, give_critic
 from executus.actors.mailbox import Mailbox
 from executus.actors.observers import Observers
-from executus.actors.run.actor import Surroundings
 from executus.actors.run.messages import (
     ChargeReview,
     ExtendRun,
@@ -22,6 +21,7 @@ from executus.actors.run.messages import (
     RaiseCeiling,
     SteerRun,
 )
+from executus.actors.run.surroundings import Surroundings
 from executus.actors.verdicts import Judgement, Reviewed, judgement
 from executus.errors import JournalUnavailable, LogCorrupt
 from executus.events import (

@@ -6,8 +6,9 @@ from typing import Any, cast
 
 from executus.actors.address import Address
 from executus.actors.calls import Loaded
-from executus.actors.run.actor import Asked, RunAppend, RunLost
+from executus.actors.run.asking import Asked, RunAppend
 from executus.actors.run.messages import AcceptResult, CancelRun, LogNote
+from executus.actors.run.surroundings import RunLost
 from executus.actors.supervisor import Supervisor
 from executus.events import GENESIS, NoteLogged, RunInfo
 from executus.events.codec import encode_event

@@ -26,7 +26,7 @@ from msgspec import structs  # noqa: E402
 from msgspec.structs import fields  # noqa: E402
 
 import executus  # noqa: E402
-from executus.actors.run.actor import request_key_of  # noqa: E402
+from executus.actors.run.asking import request_key_of  # noqa: E402
 from executus.events import (  # noqa: E402
     FACTS,
     GENESIS,

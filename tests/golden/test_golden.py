@@ -14,7 +14,7 @@ import pytest
 from golden_shapes import broken_by, differences, shapes, told_of_run
 from journal_support import Sent
 
-from executus.actors.run.actor import request_key_of
+from executus.actors.run.asking import request_key_of
 from executus.events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, NoteLogged
 from executus.events.codec import decode_event, encode_event, verify_hash
 from executus.journal import open_journal, read_journal, verify_run

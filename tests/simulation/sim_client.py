@@ -12,7 +12,7 @@ from sim_world import SimClock, SimIds, World
 
 from executus.actors.address import Address
 from executus.actors.printing import print_of
-from executus.actors.run.actor import Asked, UrgentAsked
+from executus.actors.run.asking import Asked, UrgentAsked
 from executus.actors.run.messages import (
     ApproveCall,
     CancelRun,

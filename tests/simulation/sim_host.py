@@ -14,8 +14,9 @@ from executus.actors.address import Address
 from executus.actors.budget_desk import BudgetDesk
 from executus.actors.critic import give_critic
 from executus.actors.observers import Observers
-from executus.actors.run.actor import Doze, RunActor, Surroundings
+from executus.actors.run.actor import Doze, RunActor
 from executus.actors.run.messages import EndByDeadline
+from executus.actors.run.surroundings import Surroundings
 from executus.actors.supervisor import CloseDown, Recover, Supervisor
 from executus.ports import Allowance
 from executus.projections import Checkpoint

@@ -12,7 +12,7 @@ from sim_episode import episode
 from sim_host import SimRunActor
 from sim_world import Bugs, SimTimer
 
-from executus.actors.run.actor import Asked, RunAppend
+from executus.actors.run.asking import Asked, RunAppend
 from executus.actors.run.messages import AcceptReply, CancelRun, EndByDeadline, ResumeRun, RunMessage
 from executus.actors.supervisor import Supervisor
 from executus.errors import JournalConflict, JournalError
