@@ -215,7 +215,7 @@ class Runtime(Starts):
             self._clock,
             self._ids,
             self._tell_supervisor,
-            budget=None if self._budgets is None else RunReserver(self._budgets, ports.prices),
+            budget=None if self._budgets is None else RunReserver(self._budgets, ports.prices, ports.tiers),
             critic_of=ports.critic_of,
             observers=self._observers,
             desk=self._desk,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from .actors.address import Address
 from .actors.budget_desk import BudgetDesk
 from .actors.pooled import Cancellable
+from .actors.pricing import contained
 from .actors.run.messages import AcceptGrant, AcceptRefusal
 from .adapters.budgets import FixedBudget
 from .adapters.files.artifacts import DirectoryArtifacts, MemoryArtifacts
@@ -159,10 +160,12 @@ class LazyArtifacts:
 
 
 class RunReserver:
-    """`actors.run.actor.Reserver` on the budget desk: it knows what a model call of an agent may take."""
+    """`actors.run.surroundings.Reserver` on the budget desk: it knows what a model call of an agent may take."""
 
-    def __init__(self, desk: BudgetDesk, prices: Prices | None) -> None:
-        self._desk, self._prices = desk, prices
+    def __init__(self, desk: BudgetDesk, prices: Prices | None, tiers: Mapping[str, str | Model] | None = None) -> None:
+        self._desk = desk
+        self._price = None if prices is None else contained(prices)
+        self._tiers = tiers or {}
 
     def reserve(
         self,
@@ -172,7 +175,7 @@ class RunReserver:
         context_tokens: int,
         reply: Callable[[AcceptGrant | AcceptRefusal], None],
     ) -> Cancellable:
-        """See `actors.run.actor.Reserver`."""
+        """See `actors.run.surroundings.Reserver`."""
         agent = address.agent
         declared = agent.max_call_tokens
         tokens = declared if declared is not None else context_tokens + REPLY_TOKENS
@@ -206,22 +209,18 @@ class RunReserver:
         return self._desk.reserve(info.caller_id, want, told)
 
     def give_up(self, run_id: str) -> None:
-        """See `actors.run.actor.Reserver`."""
+        """See `actors.run.surroundings.Reserver`."""
         self._desk.give_up(run_id)
 
     def _usd(self, agent: Agent, context_tokens: int, tokens: int) -> float:
         """What so many tokens may cost at most: with a declared maximum all are taken for output, the dearest kind; an
         estimate takes the context for input.
         """
-        if self._prices is None:
+        if self._price is None:
             return 0.0
-        usage = Usage(input=context_tokens, output=tokens - context_tokens)
-        try:
-            cost = self._prices.cost_usd(agent.model_name, usage)
-        except Exception:
-            log.warning("the price of %s is not known", agent.model_name, exc_info=True)
-            return 0.0
-        return cost or 0.0
+        model = agent.model if agent.model is not None else self._tiers.get(agent.tier, "")
+        name = model if isinstance(model, str) else model.name
+        return self._price(name, Usage(input=context_tokens, output=tokens - context_tokens)) or 0.0
 
 
 def spent_fact(refused: Refused) -> BudgetExceeded:

@@ -11,11 +11,11 @@ from typing import Any
 
 from pykka import ActorDeadError
 
-from ..events import Event, RunFinished, RunStarted, Usage
+from ..events import Event, RunFinished, RunStarted
 from ..ports import Allowance, Budget, Clock, Prices
 from ..ports.allowances import checked_allowances
 from ..projections.allowing import Refused, Want
-from ..projections.ledger import Ledger, Price
+from ..projections.ledger import Ledger
 from .budget import (
     Allow,
     Answer,
@@ -32,6 +32,7 @@ from .budget import (
     no_answer,
 )
 from .pooled import Scheduler
+from .pricing import contained
 
 log = logging.getLogger("executus.budget")
 
@@ -215,16 +216,3 @@ class Reservation:
         """Wait no more; what was granted already stays granted until the log or `BudgetDesk.release` says otherwise."""
         if self._tell is not None:
             self._tell(Withdraw(self._key))
-
-
-def contained(prices: Prices) -> Price:
-    """The host's prices as a function that does not raise: what it raises is logged, and the price is not known."""
-
-    def price(model: str, usage: Usage) -> float | None:
-        try:
-            return prices.cost_usd(model, usage)
-        except Exception:
-            log.exception("the price of %s cannot be told", model)
-            return None
-
-    return price

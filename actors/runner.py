@@ -32,6 +32,7 @@ from ..ports import (
     ToolContext,
 )
 from ..projections import OpenCall
+from ..projections.ledger import cost_usd
 from ..projections.trace import Trace
 from .calls import Loaded, find_tool, plan_call
 from .delegating import ChildOrder, Delegation, delegations, order_of, plan_delegation
@@ -40,6 +41,7 @@ from .loop import LoopThread, TaskOnLoop
 from .outputs import misfit
 from .parcel import Handed, hand_over, not_handed
 from .pooled import Cancellable, Scheduler
+from .pricing import contained
 from .reviews import Reviewer
 from .run.intake import clean_reply
 from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
@@ -80,7 +82,7 @@ class CallRunner:
         self._wall_us = wall_us
         self._palette = palette
         self._tiers = dict(tiers or {})
-        self._prices = prices
+        self._price = None if prices is None else contained(prices)
         self._journal = journal
         self._scheduler = scheduler
         self._ids = ids
@@ -164,18 +166,12 @@ class CallRunner:
 
     def _priced(self, reply: Reply, model: Model) -> Reply:
         """The reply with its cost, if a price is known and the provider did not say."""
-        if self._prices is None or reply.usage.cost_usd is not None:
+        if self._price is None or reply.usage.cost_usd is not None:
             return reply
-        try:
-            cost = self._prices.cost_usd(reply.model or model.name, reply.usage)
-            if cost is None and reply.model:
-                cost = self._prices.cost_usd(model.name, reply.usage)
-        except Exception:
-            log.warning("the price of a call of %s is not known", model.name, exc_info=True)
+        cost = cost_usd(self._price, model.name, reply.model, reply.usage)
+        if cost is None:
             return reply
-        if cost is None or not 0 <= cost < inf:
-            return reply
-        return structs.replace(reply, usage=structs.replace(reply.usage, cost_usd=float(cost)))
+        return structs.replace(reply, usage=structs.replace(reply.usage, cost_usd=cost))
 
     def child(
         self, agent: Agent, name: str, arguments: str, caller_id: str, reply: Callable[[ChildOrder | str], None]
@@ -190,7 +186,9 @@ class CallRunner:
         try:
             entry = (await delegations(agent, caller_id, self._palette, self._tiers)).get(name)
             answer: ChildOrder | str = f"{name} no longer exists" if entry is None else order_of(entry, arguments)
-        except Exception as error:
+        except BaseException as error:  # also what would end the loop
+            if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
+                raise
             answer = f"{name} could not be started: {said(error, name=True)}"
         call.answer(answer)
 

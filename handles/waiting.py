@@ -37,7 +37,8 @@ async def wait_async(future: Future[Any], timeout: float | None, what: str) -> A
     waiting = asyncio.wrap_future(future)
     waiting.add_done_callback(_seen)
     try:
-        return await asyncio.wait_for(asyncio.shield(waiting), timeout)
+        async with asyncio.timeout(timeout):  # `wait_for` of 3.11 may swallow a cancel that comes with the answer
+            return await asyncio.shield(waiting)
     except TimeoutError:
         if waiting.done():
             raise
