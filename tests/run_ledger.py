@@ -359,8 +359,7 @@ def expected_transcript(facts: list[Fact]) -> list[Message]:
                 heard.append(Message("user", (Text(fact.reason),)))
             case BudgetNoticed():
                 whose = f"phase {fact.phase}" if fact.phase else "this run"
-                share = round(100 * fact.spent / fact.limit)
-                told = f"{fact.spent:.6g} of {fact.limit:.6g} {UNITS[fact.measure]} ({share}%)"
+                told = f"{fact.spent:.6g} of {fact.limit:.6g} {UNITS[fact.measure]} ({fact.spent / fact.limit:.0%})"
                 text = f"Notice: {whose} has used {told}. Finish within what is left."
                 heard.append(Message("user", (Text(text),)))
             case InputReceived():
