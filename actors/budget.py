@@ -49,15 +49,6 @@ class Withdraw:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
-    """The call will not be made: give back what it was granted, unless its `StepStarted` is in the log."""
-
-    run_id: str
-    step: int
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
 class GiveUp:
     """This host does not go on with the run: nothing is held back for it until it is heard of again."""
 
@@ -90,7 +81,7 @@ class LookAgain:
     """Time has passed; a window may have moved."""
 
 
-BudgetMessage: TypeAlias = Reserve | Withdraw | Release | GiveUp | Follow | Allow | Show | LookAgain
+BudgetMessage: TypeAlias = Reserve | Withdraw | GiveUp | Follow | Allow | Show | LookAgain
 
 
 @dataclass(slots=True)
@@ -141,10 +132,6 @@ class BudgetActor(PooledActor):
                 self.tell_gate()
             case Withdraw():
                 self.waiting.pop(message.key, None)
-            case Release():
-                key = message.run_id, message.step, message.attempt
-                self.waiting.pop(key, None)
-                self.granted.remove(key)
             case GiveUp():
                 self.drop(message.run_id)
                 for key in self.account.held.of_run(message.run_id):

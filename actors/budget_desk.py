@@ -24,7 +24,6 @@ from .budget import (
     Follow,
     Gate,
     GiveUp,
-    Release,
     Reserve,
     Show,
     Withdraw,
@@ -86,10 +85,6 @@ class BudgetDesk:
                 return refusal
         return None
 
-    def watch(self, run_id: str, caller: str) -> None:
-        """The run's calls are paid by `caller`. Not needed for a run whose `RunStarted` this desk is told of."""
-        self._callers[run_id] = caller
-
     # -------------------------------------------------------------- around a model call
 
     def reserve(self, caller: str, want: Want, reply: Answer) -> Reservation:
@@ -109,12 +104,6 @@ class BudgetDesk:
             actor = self._actor(caller)
         self._tell(actor, Reserve(want, reply))
         return Reservation(partial(self._tell, actor), want)
-
-    def release(self, caller: str, run_id: str, step: int, attempt: int) -> None:
-        """The call that was asked for will not be made; only before its `StepStarted` is written."""
-        with self._lock:
-            actor = self._actor(caller)
-        self._tell(actor, Release(run_id, step, attempt))
 
     def give_up(self, run_id: str) -> None:
         """This host set the run aside: what is held back for it is free for the caller's other runs."""
@@ -213,6 +202,6 @@ class Reservation:
         self._key = want.key
 
     def cancel(self) -> None:
-        """Wait no more; what was granted already stays granted until the log or `BudgetDesk.release` says otherwise."""
+        """Wait no more; what was granted already stays granted until the log says otherwise."""
         if self._tell is not None:
             self._tell(Withdraw(self._key))

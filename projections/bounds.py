@@ -9,8 +9,6 @@ import msgspec
 from ..events import BudgetExceeded, BudgetNoticed, Measure, PhasePrint
 from .run import RunState, notice_key, spent
 
-STATUS_SCOPE = "run"
-
 
 class Bound(msgspec.Struct, frozen=True):
     """One limit and how much of it is used. phase: whose limit it is, empty for the run's own."""
