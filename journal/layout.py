@@ -11,8 +11,9 @@ from ..errors import JournalError
 APPLICATION_ID: Final = 0x65786375
 """`PRAGMA application_id` of a journal: "excu"."""
 
-LAYOUT: Final = 1
-"""`PRAGMA user_version`: the layout written today, and the highest one understood."""
+LAYOUT: Final = 2
+"""`PRAGMA user_version`: the layout written today, and the highest one understood. A host brings an older file up to
+it in the transaction in which it takes over; a reader leaves it as it is."""
 
 PAGE_BYTES: Final = 8192
 """Events are a few hundred bytes to a few KB: 4 KB pages waste a fifth of their space on them."""
@@ -50,14 +51,49 @@ CREATE TABLE runs (
     "INSERT INTO owner VALUES (0, 0, 0)",
 )
 
+UPGRADES: Final[dict[int, tuple[str, ...]]] = {
+    1: (
+        "ALTER TABLE owner ADD COLUMN boot TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE owner ADD COLUMN lease_until_us INTEGER NOT NULL DEFAULT 0",
+        """
+CREATE TABLE recoveries (
+    run_id BLOB PRIMARY KEY,
+    attempts INTEGER NOT NULL,
+    at_us INTEGER NOT NULL,
+    error TEXT NOT NULL
+) WITHOUT ROWID""",
+        """
+CREATE TABLE archived (
+    run_id BLOB PRIMARY KEY,
+    archived_us INTEGER NOT NULL
+) WITHOUT ROWID""",
+    ),
+}
+"""layout -> what brings a file from it to the next one. A new file is made as layout 1 and brought up at once, so that
+there is one way to today's tables.
+
+owner: boot names the opening, lease_until_us (wall clock) is when others may take over. recoveries: attempts to take up
+a run that have not yet succeeded, counted before each. archived: runs whose events were moved to the archive.
+"""
+
 TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
 
 _TABLES: Final = frozenset({EVENTS_TABLE, "runs", "blobs", "owner", "snapshots"})
 
 
-def missing_tables(found: Iterable[str]) -> str:
-    """Which tables of a journal are not among `found`; "" if all are there."""
-    return ", ".join(sorted(_TABLES.difference(found)))
+_SINCE: Final[dict[int, frozenset[str]]] = {1: _TABLES, 2: frozenset({"recoveries", "archived"})}
+
+
+def missing_tables(found: Iterable[str], layout: int) -> str:
+    """Which tables of a journal of `layout` are not among `found`; "" if all are there."""
+    wanted = frozenset().union(*(tables for since, tables in _SINCE.items() if since <= layout))
+    return ", ".join(sorted(wanted.difference(found)))
+
+
+def upgrade_statements(layout: int) -> list[str]:
+    """What brings a file of `layout` up to today's, to be executed in one transaction."""
+    steps = [statement for one in range(layout, LAYOUT) for statement in UPGRADES[one]]
+    return [*steps, f"PRAGMA user_version = {LAYOUT}"] if steps else []
 
 
 OLDEST_SQLITE: Final = (3, 31, 0)

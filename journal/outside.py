@@ -75,7 +75,7 @@ class OutsideReader(LogReader):
                 raise JournalUnreadable(self.path, "it is an SQLite database of another program")
             if layout > LAYOUT:
                 raise JournalTooNew(self.path, layout, LAYOUT)
-            if missing := missing_tables(row[0] for row in self._ask(TABLE_NAMES)):
+            if missing := missing_tables((row[0] for row in self._ask(TABLE_NAMES)), layout):
                 raise JournalUnreadable(self.path, f"it is damaged: no table {missing}")
         except sqlite3.Error as error:
             self._drop_idle()

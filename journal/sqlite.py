@@ -17,7 +17,15 @@ from ..projections import Checkpoint
 from . import files, forks
 from .checkpoints import BUSY_MS, WAL_BYTES
 from .followers import Followers
-from .layout import APPLICATION_ID, EVENTS_TABLE, LAYOUT, PAGE_BYTES, TABLE_NAMES, check_sqlite, missing_tables
+from .layout import (
+    APPLICATION_ID,
+    EVENTS_TABLE,
+    PAGE_BYTES,
+    TABLE_NAMES,
+    check_sqlite,
+    missing_tables,
+    upgrade_statements,
+)
 from .reading import LogReader
 from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
 from .snapshots import WORTH_IT, Snapshot
@@ -87,9 +95,8 @@ def create_file(path: str) -> None:
     try:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {LAYOUT}")
         connection.execute("BEGIN IMMEDIATE")
-        for statement in create_statements():
+        for statement in (*create_statements(), *upgrade_statements(1)):
             connection.execute(statement)
         connection.execute("COMMIT")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -177,9 +184,12 @@ class SqliteJournal(LogReader):
         connection = None
         try:
             connection = open_for_writing(self.path)
-            if missing := missing_tables(row[0] for row in connection.execute(TABLE_NAMES)):
+            layout = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if missing := missing_tables((row[0] for row in connection.execute(TABLE_NAMES)), layout):
                 raise JournalUnreadable(self.path, f"it is damaged: no table {missing}")
             connection.execute("BEGIN IMMEDIATE")
+            for statement in upgrade_statements(layout):
+                connection.execute(statement)
             connection.execute(
                 "UPDATE owner SET epoch = epoch + 1, pid = ?, since_us = ?", (os.getpid(), time.time_ns() // 1000)
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import sqlite3
 import zlib
 from base64 import b64decode
 from pathlib import Path
@@ -18,6 +19,7 @@ from executus.actors.run.asking import request_key_of
 from executus.events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, NoteLogged
 from executus.events.codec import decode_event, encode_event, verify_hash
 from executus.journal import open_journal, read_journal, verify_run
+from executus.journal.layout import LAYOUT
 from executus.projections import fold
 
 HERE = Path(__file__).parent
@@ -161,3 +163,31 @@ def test_what_only_grows_breaks_nothing() -> None:
     grown["values"]["RunStats"]["fields"]["status"]["enum"].append("lost")
     grown["tags"]["run-resumed"] = {"schema": 2, "required": ["because"], "fields": {"because": {"type": "string"}}}
     assert broken_by(TAGS, grown) == []
+
+
+def layout(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    try:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        connection.close()
+
+
+def test_a_host_brings_an_older_layout_up_to_todays_and_a_reader_does_not(path: Path) -> None:
+    before = layout(path)
+    read_journal(path).close()
+    assert layout(path) == before
+    open_journal(path).close()
+    assert layout(path) == LAYOUT
+    fresh = open_journal(path.with_name("fresh.db"))
+    fresh.close()
+    assert tables(path) == tables(path.with_name("fresh.db"))
+
+
+def tables(path: Path) -> dict[str, list[tuple[str, str]]]:
+    connection = sqlite3.connect(path)
+    try:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: [(row[1], row[2]) for row in connection.execute(f"PRAGMA table_info({name})")] for name in names}
+    finally:
+        connection.close()
