@@ -38,8 +38,10 @@ class Address:
         "_asleep",
         "_backlog",
         "_finished",
+        "_kept_waiting",
         "_lock",
         "_mailbox",
+        "_waits",
         "agent",
         "bereft",
         "critic",
@@ -78,6 +80,8 @@ class Address:
         self._mailbox: Mailbox | None = None
         self._backlog: deque[Any] | None = None
         self._finished: set[Future[RunFinished]] | None = None
+        self._waits: bool | None = None
+        self._kept_waiting: Callable[[bool], None] | None = None
 
     def tell(self, message: Any) -> None:
         """Deliver `message` to the run's actor, now or when there is one again. A run that is over ignores it.
@@ -160,6 +164,27 @@ class Address:
         """Keep `messages` for the next actor, before everything else that waits."""
         with self._lock:
             self._backlog = deque([*messages, *(self._backlog or ())])
+
+    # -------------------------------------------------------------- waiting for people
+
+    def stands(self, waits: bool) -> None:
+        """By its durable facts, the run waits for a person with everything that is under way of it, or does not."""
+        with self._lock:
+            if waits != self._waits:
+                self._waits = waits
+                if self._kept_waiting is not None:
+                    self._kept_waiting(waits)
+
+    def keep_waiting(self, told: Callable[[bool], None]) -> None:
+        """Have the run's parent told whether it waits: now, if that is known, and whenever it changes. One such call
+        replaces another.
+
+        told: called with this address locked, so that what it is told last is how it is; it may tell another address.
+        """
+        with self._lock:
+            self._kept_waiting = told
+            if self._waits is not None:
+                told(self._waits)
 
     # -------------------------------------------------------------- the end
 

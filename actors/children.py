@@ -15,7 +15,7 @@ from .address import Address
 from .delegating import ChildOrder
 from .pooled import Cancellable
 from .printing import print_of
-from .run.messages import AcceptChild, EndWithParent
+from .run.messages import AcceptChild, AcceptChildWait, EndWithParent
 
 log = logging.getLogger("executus.actors")
 
@@ -57,6 +57,7 @@ class ChildCall:
             self._end_child(address)
             finished.cancel()
         else:
+            address.keep_waiting(self._waits)
             finished.add_done_callback(self._told)
 
     def cancel(self) -> None:
@@ -94,6 +95,11 @@ class ChildCall:
         elif isinstance(error, RunQuarantined):
             self.fail(str(error))
         # else the runtime closes: the next host sees what is owed
+
+    def _waits(self, waits: bool) -> None:
+        """The child waits for a person, or goes on; told again after a restart, which changes nothing."""
+        if not self.over:
+            self.parent.tell(AcceptChildWait(call=self.child.call, run_id=self.child.run_id, waits=waits))
 
     def finish(self, end: RunFinished) -> None:
         """The child is over."""

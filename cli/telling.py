@@ -20,6 +20,8 @@ from ..events import (
     CeilingRaised,
     ChildFinished,
     ChildStarted,
+    ChildWaited,
+    ChildWentOn,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -31,6 +33,7 @@ from ..events import (
     DeliveryFailed,
     ErrorLogged,
     Fact,
+    FamilyAwaited,
     HostSlept,
     Image,
     InputAwaited,
@@ -58,7 +61,7 @@ from ..events import (
     ToolStarted,
 )
 from .line import Line
-from .telling_governed import approval_line, family_line, file_line, supervision_line
+from .telling_governed import approval_line, child_line, family_line, file_line, supervision_line
 from .words import span
 
 
@@ -82,7 +85,7 @@ def tell(fact: Fact) -> list[Line]:
         case StepFailed():
             again = "no answer, tried again" if fact.retry_at_ms is not None else "no answer"
             return [Line(f"step {fact.step}", f"{again}: {fact.error}", "wrong")]
-        case StepStarted() | ToolStarted() | InputAwaited() | ApprovalAwaited() | DeliveryAttempted():
+        case StepStarted() | ToolStarted() | InputAwaited() | ApprovalAwaited() | FamilyAwaited() | DeliveryAttempted():
             return []
         case InputReceived():
             return [Line(fact.by or fact.role, _text(fact.input), "said")]
@@ -100,7 +103,9 @@ def tell(fact: Fact) -> list[Line]:
             return [Line("end", f"{fact.status}, by {fact.by}{_because(fact.reason)}", "end")]
         case ApprovalRequested() | ApprovalGranted() | ApprovalDenied() | ApprovalExpired():
             return [approval_line(fact)]
-        case ChildStarted() | ChildFinished() | PhaseStarted() | PhaseFinished() | OutputRefused() | RunForked():
+        case ChildStarted() | ChildFinished() | ChildWaited() | ChildWentOn():
+            return [child_line(fact)]
+        case PhaseStarted() | PhaseFinished() | OutputRefused() | RunForked():
             return [family_line(fact)]
         case InputStaged() | ArtifactStored() | Delivered() | DeliveryFailed():
             return [file_line(fact)]

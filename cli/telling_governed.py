@@ -15,6 +15,8 @@ from ..events import (
     CeilingRaised,
     ChildFinished,
     ChildStarted,
+    ChildWaited,
+    ChildWentOn,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -97,15 +99,24 @@ def approval_line(fact: ApprovalRequested | ApprovalGranted | ApprovalDenied | A
             assert_never(fact)
 
 
-def family_line(
-    fact: ChildStarted | ChildFinished | PhaseStarted | PhaseFinished | OutputRefused | RunForked,
-) -> Line:
-    """Children, phases, and where a run comes from."""
+def child_line(fact: ChildStarted | ChildFinished | ChildWaited | ChildWentOn) -> Line:
+    """A child, and how it stands."""
     match fact:
         case ChildStarted():
             return Line(f"  {fact.call}", f"{fact.name} runs as {fact.run_id}", "call")
         case ChildFinished():
             return Line(f"  {fact.call}", f"{fact.status}: {fact.output}", "result" if fact.status == "ok" else "wrong")
+        case ChildWaited():
+            return Line(f"  {fact.call}", "waits for a person", "host")
+        case ChildWentOn():
+            return Line(f"  {fact.call}", "goes on", "host")
+        case _:
+            assert_never(fact)
+
+
+def family_line(fact: PhaseStarted | PhaseFinished | OutputRefused | RunForked) -> Line:
+    """Phases, and where a run comes from."""
+    match fact:
         case PhaseStarted():
             return Line("phase", fact.phase, "host")
         case PhaseFinished():

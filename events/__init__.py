@@ -21,7 +21,17 @@ from .facts import (
     ToolStarted,
     idempotency_key,
 )
-from .family import ChildFinished, ChildStarted, OutputRefused, PhaseFinished, PhaseStarted, RunForked
+from .family import (
+    ChildFinished,
+    ChildStarted,
+    ChildWaited,
+    ChildWentOn,
+    FamilyAwaited,
+    OutputRefused,
+    PhaseFinished,
+    PhaseStarted,
+    RunForked,
+)
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
 from .people import (
     ApprovalAwaited,
@@ -92,6 +102,8 @@ __all__ = [
     "CeilingRaised",
     "ChildFinished",
     "ChildStarted",
+    "ChildWaited",
+    "ChildWentOn",
     "CriticKilled",
     "CriticLost",
     "CriticObserved",
@@ -105,6 +117,7 @@ __all__ = [
     "ErrorLogged",
     "Event",
     "Fact",
+    "FamilyAwaited",
     "HostSlept",
     "Image",
     "InputAwaited",

@@ -11,7 +11,17 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, final
 
-from .family import ChildFinished, ChildStarted, OutputRefused, PhaseFinished, PhaseStarted, RunForked
+from .family import (
+    ChildFinished,
+    ChildStarted,
+    ChildWaited,
+    ChildWentOn,
+    FamilyAwaited,
+    OutputRefused,
+    PhaseFinished,
+    PhaseStarted,
+    RunForked,
+)
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
 from .people import (
     ApprovalAwaited,
@@ -238,6 +248,9 @@ Fact: TypeAlias = (
     | BudgetExceeded
     | ChildStarted
     | ChildFinished
+    | ChildWaited
+    | ChildWentOn
+    | FamilyAwaited
     | PhaseStarted
     | PhaseFinished
     | OutputRefused

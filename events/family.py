@@ -31,6 +31,32 @@ class ChildFinished(FactStruct, frozen=True):
 
 
 @final
+class ChildWaited(FactStruct, frozen=True):
+    """The child waits for a person, with everything that is under way of it."""
+
+    call: str
+    run_id: str
+
+
+@final
+class ChildWentOn(FactStruct, frozen=True):
+    """The child waits no more. waited_ms: how long this whole run stood still for it, on its own clock."""
+
+    call: str
+    run_id: str
+    waited_ms: int = 0
+
+
+@final
+class FamilyAwaited(FactStruct, frozen=True):
+    """Everything under way, children among it, waits for people: the run stands still, from `since_ms` of its own
+    clock, until a child goes on or somebody answers.
+    """
+
+    since_ms: int
+
+
+@final
 class PhaseStarted(FactStruct, frozen=True):
     """The run enters a phase, with a conversation of its own that begins with `instructions` and `input`.
 

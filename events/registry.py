@@ -24,7 +24,17 @@ from .facts import (
     ToolRefused,
     ToolStarted,
 )
-from .family import ChildFinished, ChildStarted, OutputRefused, PhaseFinished, PhaseStarted, RunForked
+from .family import (
+    ChildFinished,
+    ChildStarted,
+    ChildWaited,
+    ChildWentOn,
+    FamilyAwaited,
+    OutputRefused,
+    PhaseFinished,
+    PhaseStarted,
+    RunForked,
+)
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
 from .people import (
     ApprovalAwaited,
@@ -85,6 +95,9 @@ FACTS: Final[dict[str, tuple[type[FactStruct], int]]] = {
     "budget-exceeded": (BudgetExceeded, 1),
     "child-started": (ChildStarted, 1),
     "child-finished": (ChildFinished, 1),
+    "child-waited": (ChildWaited, 1),
+    "child-went-on": (ChildWentOn, 1),
+    "family-awaited": (FamilyAwaited, 1),
     "phase-started": (PhaseStarted, 1),
     "phase-finished": (PhaseFinished, 1),
     "output-refused": (OutputRefused, 1),

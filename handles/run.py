@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
-"""How a run stands. waiting: for a person's message or approval. quarantined: set aside, as it failed repeatedly or its
-log cannot be read. suspended: its log is unfinished and no runtime has it at work."""
+"""How a run stands. waiting: for a person's message or approval, its own or its children's. quarantined: set aside, as
+it failed repeatedly or its log cannot be read. suspended: its log is unfinished and no runtime has it at work."""
 
 
 class Run(Orders):

@@ -25,7 +25,7 @@ class Bound(msgspec.Struct, frozen=True):
 
 
 def worked_ms(state: RunState, now_ms: int) -> int:
-    """The run's own clock without the time it waited for people."""
+    """The run's own clock without the time it waited for people, itself or with all its children."""
     waiting = now_ms - state.waiting_since_ms if state.doing == "waiting" else 0
     return max(0, now_ms - state.waited_ms - max(0, waiting))
 

@@ -15,6 +15,7 @@ from ..events import (
     ApprovalRequested,
     ChildFinished,
     ChildStarted,
+    ChildWentOn,
     CriticReviewed,
     Event,
     InputAwaited,
@@ -175,7 +176,18 @@ class Account:
 class _Run:
     """What the ledger remembers of a run that is not over."""
 
-    __slots__ = ("approvals", "asked", "awaiting", "caller", "calls", "elapsed_ms", "model", "root", "version")
+    __slots__ = (
+        "approvals",
+        "asked",
+        "awaiting",
+        "caller",
+        "calls",
+        "children",
+        "elapsed_ms",
+        "model",
+        "root",
+        "version",
+    )
 
     def __init__(self, run_id: str, fact: RunStarted) -> None:
         self.caller = fact.info.caller_id
@@ -186,11 +198,12 @@ class _Run:
         self.awaiting = False
         self.approvals: set[str] = set()
         self.calls: set[str] = set()
+        self.children: set[str] = set()
 
     @property
     def still(self) -> bool:
-        """It waits for a person, and nothing of it runs."""
-        return self.awaiting or (bool(self.approvals) and not self.calls)
+        """It waits for people or for its children, and nothing of its own runs."""
+        return self.awaiting or (bool(self.approvals or self.children) and not self.calls)
 
 
 class Ledger:
@@ -198,9 +211,11 @@ class Ledger:
 
     What counts. Tokens and cost: at `StepCompleted` and `CriticReviewed`; the cost by `price` if that is given and
     knows the model, else as the provider said, else nothing. Tool calls: at `ToolStarted` and `ChildStarted`. Runtime:
-    the growth of each run's own clock between its facts, but for the time it waits for a person. Children are charged
-    like any run, to their own caller, which is their root's. A call whose answer was lost with its host counts nothing:
-    the log does not know it. Runs that were only taken in from a record made elsewhere do not count.
+    the growth of each run's own clock between its facts, but for the time in which nothing of its own runs, as it waits
+    for people or for its children. Children are charged like any run, to their own caller, which is their root's: a
+    second in which a child works counts once, and one in which it waits for a person not at all. A call whose answer
+    was lost with its host counts nothing: the log does not know it. Runs that were only taken in from a record made
+    elsewhere do not count.
 
     Not thread-safe. Memory: the windows' buckets of each caller, the runs that are not over, the ids of those that
     ended in the last month.
@@ -277,10 +292,10 @@ class Ledger:
             for key in account.held.of_run(event.run_id):
                 if key[1] == fact.step:
                     account.held.remove(key)
-        elif type(fact) is ToolStarted or type(fact) is ChildStarted:
-            calls = int(fact.call not in run.calls)
+        elif type(fact) is ToolStarted:
+            calls = int(fact.call not in run.calls and fact.call not in run.children)
             run.calls.add(fact.call)
-        elif type(fact) is ToolFinished or type(fact) is ToolOutcomeUnknown or type(fact) is ChildFinished:
+        elif type(fact) is ToolFinished or type(fact) is ToolOutcomeUnknown:
             run.calls.discard(fact.call)
         else:
             match fact:
@@ -288,6 +303,13 @@ class Ledger:
                     account.held.remove((event.run_id, fact.step, fact.attempt))
                 case CriticReviewed():
                     usage, answered = fact.usage, fact.model
+                case ChildStarted():
+                    calls = int(fact.call not in run.children)
+                    run.children.add(fact.call)
+                case ChildFinished():
+                    run.children.discard(fact.call)
+                case ChildWentOn():
+                    growth_ms -= fact.waited_ms
                 case InputAwaited():
                     run.awaiting = True
                 case InputReceived():

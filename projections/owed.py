@@ -63,8 +63,8 @@ Owed: TypeAlias = CallModel | CallTool | RunChild | Reserve | Wake | Expire
 def outstanding(state: RunState) -> list[Owed]:
     """What the world owes the run in `state`. Keys are unique within a run and stable over restarts.
 
-    A run that waits for a person is owed nothing else but the expiry of what it asked; an over or read-only one nothing
-    at all.
+    A run that waits for a person is owed nothing but its children, which wait too, and the expiry of what it asked; an
+    over or read-only one nothing at all.
     """
     doing, governed = state.doing, state.governed
     if doing in ("new", "over") or state.read_only:
@@ -74,7 +74,6 @@ def outstanding(state: RunState) -> list[Owed]:
         owed.append(CallModel(f"model:{state.step}:{state.attempt}", state.step, state.attempt))
     elif doing == "tools":
         owed.extend([CallTool(f"tool:{call.call}", call) for call in state.open_calls])
-        owed.extend([RunChild(f"child:{child.call}", child) for child in governed.children])
         if governed.budgeted and state.between_steps:
             owed.append(Reserve(f"reserve:{state.step + 1}:1", state.step + 1, 1, 0))
     elif doing == "backoff":
@@ -83,6 +82,8 @@ def outstanding(state: RunState) -> list[Owed]:
             owed.append(Reserve(f"reserve:{state.step}:{attempt}", state.step, attempt, state.retry_at_ms))
         else:
             owed.append(Wake(f"retry:{state.step}:{state.attempt}", state.retry_at_ms, "retry"))
+    if governed.children:
+        owed.extend([RunChild(f"child:{child.call}", child) for child in governed.children])
     if governed.approvals:
         owed.extend(
             [

@@ -21,6 +21,8 @@ from ..events import (
     CeilingRaised,
     ChildFinished,
     ChildStarted,
+    ChildWaited,
+    ChildWentOn,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -33,6 +35,7 @@ from ..events import (
     EffectClass,
     ErrorLogged,
     Fact,
+    FamilyAwaited,
     HostSlept,
     InputAwaited,
     InputPart,
@@ -68,7 +71,8 @@ from ..events import (
 
 Doing: TypeAlias = Literal["new", "model", "backoff", "tools", "waiting", "over"]
 """new: nothing happened. model: a model call is owed. backoff: it failed and is tried again later. tools: results are
-owed, or, when none is, the next step. waiting: for a person's message or approval. over: finished."""
+owed, or, when none is, the next step. waiting: for a person's message or approval, or for children that all do. over:
+finished."""
 
 
 class OpenCall(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +85,9 @@ class OpenCall(msgspec.Struct, frozen=True, gc=False):
 
 
 class OpenChild(msgspec.Struct, frozen=True, gc=False):
-    """A call that is a run of its own and not yet over. limits: what it was given of this run's."""
+    """A call that is a run of its own and not yet over. limits: what it was given of this run's. waits: for a person,
+    with everything that is under way of it.
+    """
 
     call: str
     name: str
@@ -89,6 +95,7 @@ class OpenChild(msgspec.Struct, frozen=True, gc=False):
     kind: Literal["agent", "skill"]
     arguments: str
     limits: Limits
+    waits: bool = False
 
 
 class PendingApproval(msgspec.Struct, frozen=True, gc=False):
@@ -161,7 +168,7 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     """Messages of people that no step has read yet."""
     waiting_since_ms: int = 0
     waited_ms: int = 0
-    """Time spent waiting for people, which the deadline does not count."""
+    """Time spent waiting for people, in children too, which the deadline does not count."""
 
     tool_calls: int = 0
     input_tokens: int = 0
@@ -197,6 +204,11 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
         governed = self.governed
         return self.doing == "tools" and not (self.open_calls or governed.children or governed.approvals)
 
+    @property
+    def awaits_message(self) -> bool:
+        """Whether it waits for a person's next message, and not for an approval or a child."""
+        return self.doing == "waiting" and not (self.governed.approvals or self.governed.children)
+
 
 def evolve(state: RunState, fact: Fact) -> RunState:
     """Return the state after `fact`. Refuses nothing, reads nothing but its arguments."""
@@ -223,13 +235,12 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             return replace(state, doing="backoff", retry_at_ms=fact.retry_at_ms, failures=counted, error=fact.error)
         case CallerSteered() | CriticSteered() | OutputRefused():
             return replace(state, heard=state.heard + 1)
-        case InputAwaited() | ApprovalAwaited():
+        case InputAwaited() | ApprovalAwaited() | FamilyAwaited():
             return replace(state, doing="waiting", waiting_since_ms=fact.since_ms)
         case InputReceived():
-            waiting = state.doing == "waiting" and bool(state.governed.approvals)  # for another answer than this
             return replace(
                 state,
-                doing="tools" if state.doing == "waiting" and not waiting else state.doing,
+                doing="tools" if state.awaits_message else state.doing,
                 heard=state.heard + 1,
                 waited_ms=state.waited_ms + fact.waited_ms,
                 turn_from=state.step,
@@ -263,6 +274,12 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             child = OpenChild(fact.call, fact.name, fact.run_id, fact.kind, _arguments(state, fact.call), fact.limits)
             governed = replace(state.governed, children=(*state.governed.children, child))
             return replace(state, doing="tools", tool_calls=state.tool_calls + 1, governed=governed)
+        case ChildWaited():
+            return replace(state, governed=_waits(state.governed, fact.call, True))
+        case ChildWentOn():
+            doing = "tools" if state.doing == "waiting" else state.doing
+            governed = _waits(state.governed, fact.call, False)
+            return replace(state, doing=doing, waited_ms=state.waited_ms + fact.waited_ms, governed=governed)
         case CriticReviewed():
             usage = fact.usage
             return replace(
@@ -341,6 +358,11 @@ def _governed(
             return replace(governed, outputs=(*governed.outputs, (fact.phase, fact.output)))
         case _:
             assert_never(fact)
+
+
+def _waits(governed: Governed, call: str, waits: bool) -> Governed:
+    children = [replace(one, waits=waits) if one.call == call else one for one in governed.children]
+    return replace(governed, children=tuple(children))
 
 
 def notice_key(fact: BudgetNoticed) -> str:

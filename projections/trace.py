@@ -21,6 +21,7 @@ from ..events import (
     CeilingRaised,
     ChildFinished,
     ChildStarted,
+    ChildWentOn,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -185,7 +186,7 @@ def evolve_trace(trace: Trace, event: Event) -> Trace:
             one.call == fact.call and one.default == "deny" for one in before.governed.approvals
         ):
             return _closed(trace, fact.call, at_ms, "nobody approved it in time", "refused")
-        case ApprovalGranted() | ApprovalExpired():
+        case ApprovalGranted() | ApprovalExpired() | ChildWentOn():
             return replace(trace, active_ms=at_ms)
         case PhaseStarted():
             return replace(trace, phase=fact.phase, fresh_from=trace.state.step, active_ms=at_ms)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from executus.actors.run.decide import decide
 from executus.actors.run.messages import (
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptReply,
@@ -189,6 +190,10 @@ def said(draw: st.DrawFn, state: RunState, now_ms: int) -> RunMessage:
             ExpireApproval(call=call, now_us=50),
         ]
         return draw(st.sampled_from(answers))
+    children = state.governed.children
+    if children and draw(st.booleans()):
+        child = draw(st.sampled_from(children))
+        return AcceptChildWait(call=child.call, run_id=child.run_id, waits=draw(st.booleans()))
     others: list[RunMessage] = [
         SendInput(input=(Text("More."),)),
         SteerRun(text="Quick!"),

@@ -17,12 +17,15 @@ from executus.events import (
     CeilingRaised,
     ChildFinished,
     ChildStarted,
+    ChildWaited,
+    ChildWentOn,
     CriticKilled,
     CriticReviewed,
     CriticSteered,
     DeadlineExtended,
     ErrorLogged,
     Fact,
+    FamilyAwaited,
     InputAwaited,
     InputReceived,
     Message,
@@ -49,6 +52,8 @@ from executus.events import (
 F = TypeVar("F", bound=Fact)
 
 ANSWERS = (ApprovalGranted, ApprovalDenied, ApprovalExpired)
+CLOSING = (*ANSWERS, ChildWentOn)
+"""What ends a run's standing still for approvals or children."""
 ORDERED = {"cancelled": CancelRequested, "killed": CriticKilled, "budget_exceeded": BudgetExceeded}
 """Ends that follow from what was said just before."""
 
@@ -82,6 +87,7 @@ class Ledger:
             self.check_the_end()
         self.check_steps()
         self.check_calls()
+        self.check_waiting()
         self.check_approvals()
         self.check_limits()
         self.check_supervision()
@@ -142,6 +148,39 @@ class Ledger:
                     assert not under_way, "every call is answered before the model is asked again"
                 case _:
                     pass
+
+    def check_waiting(self) -> None:
+        """A run stands still only while everything under way of it waits."""
+        calls: set[str] = set()
+        waits: dict[str, bool] = {}
+        for index, fact in enumerate(self.facts):
+            match fact:
+                case ToolStarted():
+                    calls.add(fact.call)
+                case ToolFinished() | ToolOutcomeUnknown():
+                    calls.discard(fact.call)
+                case ChildStarted():
+                    waits[fact.call] = False
+                case ChildWaited():
+                    assert not waits[fact.call], "a child begins to wait once"
+                    waits[fact.call] = True
+                case ChildWentOn():
+                    assert waits[fact.call], "only a child that waits goes on"
+                    assert not fact.waited_ms or self._stood_still(index), "what was waited had begun"
+                    waits[fact.call] = False
+                case ChildFinished():
+                    assert not waits.pop(fact.call), "a child that is over waits no more"
+                case FamilyAwaited():
+                    assert waits, "nobody waits for children that are not there"
+                    assert not calls, "a run whose own call runs does not stand still"
+                    assert all(waits.values()), "nor one whose child works"
+                case _:
+                    pass
+
+    def _stood_still(self, index: int) -> bool:
+        opened = (FamilyAwaited, *CLOSING)
+        before = [fact for fact in self.facts[:index] if isinstance(fact, opened)]
+        return bool(before) and isinstance(before[-1], FamilyAwaited)
 
     def check_approvals(self) -> None:
         requests = {fact.call: fact for fact in self.requested}
@@ -268,11 +307,12 @@ class Ledger:
         start = self._start()
         pending = [fact for fact in self.requested if fact.call not in self.answered]
         owed = [f"expiry:{one.call}:{one.expires_at_us}" for one in pending if one.expires_at_us is not None]
-        if self._waits(pending):
-            return owed
-        under_way = [f"tool:{call}" for call in self.started if call not in self.closed]
         over = {fact.call for fact in self.gone}
-        under_way += [f"child:{fact.call}" for fact in self.born if fact.call not in over]
+        children = [f"child:{fact.call}" for fact in self.born if fact.call not in over]
+        if self._waits(pending, children):
+            return [*owed, *children]
+        under_way = [f"tool:{call}" for call in self.started if call not in self.closed]
+        under_way += children
         latest = self._latest(StepStarted, StepCompleted, StepFailed)
         if isinstance(latest, StepStarted):
             under_way.append(f"model:{latest.step}:{latest.attempt}")
@@ -284,22 +324,23 @@ class Ledger:
         assert under_way, "a run that is not over and waits for nobody is owed something"
         return [*owed, *under_way, *self._timers()]
 
-    def _waits(self, pending: list[ApprovalRequested]) -> bool:
+    def _waits(self, pending: list[ApprovalRequested], children: list[str]) -> bool:
         """Whether a person must speak before anything goes on."""
         standing: Fact | None = None
         for fact in self.facts:
-            if isinstance(fact, (InputAwaited, ApprovalAwaited)):
+            if isinstance(fact, (InputAwaited, ApprovalAwaited, FamilyAwaited)):
                 standing = fact
-            elif isinstance(fact, (StepStarted, *ANSWERS)) or (
+            elif isinstance(fact, (StepStarted, *CLOSING)) or (
                 isinstance(fact, InputReceived) and isinstance(standing, InputAwaited)
             ):
                 standing = None
         assert not isinstance(standing, ApprovalAwaited) or pending
+        assert bool(children) == isinstance(standing, FamilyAwaited) or not standing
         return standing is not None
 
     def _timers(self) -> list[str]:
         start = self._start()
-        waited = sum(fact.waited_ms for fact in self.facts if isinstance(fact, (InputReceived, *ANSWERS)))
+        waited = sum(fact.waited_ms for fact in self.facts if isinstance(fact, (InputReceived, *CLOSING)))
         dues: list[int] = []
         if start.limits.timeout_s is not None:
             dues.append(round(start.limits.timeout_s * 1000))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from runtime_support import DEADLINE_S
 
-from executus import Agent, Runtime, ScriptedModel
+from executus import Agent, Run, Runtime, ScriptedModel
 from executus.testing import VirtualClock
 
 
@@ -18,6 +19,10 @@ async def _never(request: Any) -> str:
 
 CANARY = Agent("canary", model=ScriptedModel(_never))
 """To be given to a runtime whose time is to pass."""
+
+
+Lull = Callable[[Run, VirtualClock], None]
+"""Lets time pass until a run that waits has given up its actor."""
 
 
 def let_pass(runtime: Runtime, clock: VirtualClock, seconds: float) -> None:

@@ -199,6 +199,8 @@ class RunActor(PooledActor):
         """
         if not self._taken_up or self.address.end is not None:
             return
+        if not self.state.over:
+            self.address.stands(self.state.doing == "waiting")
         running = self.address.running
         owed = outstanding(self.state)
         if running:

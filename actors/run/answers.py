@@ -6,6 +6,7 @@ from typing import Any
 
 from .messages import (
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptRefusal,
@@ -36,7 +37,7 @@ def answered_key(message: Any) -> str | None:
             return f"expiry:{message.call}:{message.at_us}"
         case AcceptGrant() | AcceptRefusal():
             return f"reserve:{message.step}:{message.attempt}"
-        case AcceptChild():
+        case AcceptChild() | AcceptChildWait():
             return f"child:{message.call}"
         case _:
             return None

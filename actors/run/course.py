@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ...events import (
     ApprovalAwaited,
     Fact,
+    FamilyAwaited,
     InputAwaited,
     OutputRefused,
     PhaseFinished,
@@ -54,10 +55,14 @@ def _onward(after: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
 
 
 def settled(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
-    """`facts` closed something that was under way: on, unless something else is, or a person must answer first."""
+    """`facts` closed something that was under way, or left it waiting for a person: on, unless something else is under
+    way, or a person must answer first, here or in a child.
+    """
     after = folded(state, facts)
-    if after.open_calls or after.governed.children:
+    if after.open_calls or not all(child.waits for child in after.governed.children):
         return facts
+    if after.governed.children:
+        return [*facts, FamilyAwaited(since_ms=now_ms)]
     if after.governed.approvals:
         return [*facts, ApprovalAwaited(since_ms=now_ms)]
     return _onward(after, facts, now_ms)

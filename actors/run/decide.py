@@ -32,6 +32,7 @@ from .course import begun, finished, folded, onward, out_of_time, said_its_say, 
 from .messages import (
     FROM_PEOPLE,
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptRefusal,
@@ -93,6 +94,8 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
             return _call_closed(state, message.call, unknown, now_ms)
         case AcceptChild():
             return family.child_over(state, message, now_ms)
+        case AcceptChildWait():
+            return family.child_waits(state, message, now_ms)
         case AcceptModelFailure():
             return _model_failed(state, message, now_ms)
         case AcceptGrant():

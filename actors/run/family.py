@@ -6,10 +6,20 @@ import math
 
 from msgspec.structs import replace
 
-from ...events import ChildFinished, ChildStarted, Fact, Limits, Status, ToolRefused
-from ...projections import RunState, bounds
+from ...events import (
+    ChildFinished,
+    ChildStarted,
+    ChildWaited,
+    ChildWentOn,
+    Fact,
+    Limits,
+    Status,
+    ToolRefused,
+)
+from ...projections import OpenChild, RunState, bounds
 from .course import UNITS, finished, settled
-from .messages import AcceptChild, ChildPlan, EndWithParent
+from .messages import AcceptChild, AcceptChildWait, ChildPlan, EndWithParent
+from .people import waited_ms
 
 STOPS: tuple[Status, ...] = ("killed", "cancelled", "timeout", "budget_exceeded")
 """Ends that a child shares with its parent; after any other it is cancelled."""
@@ -60,7 +70,8 @@ def _carved(limits: Limits, measure: str, share: float) -> Limits:
 
 def child_over(state: RunState, message: AcceptChild, now_ms: int) -> list[Fact]:
     """A child's end answers the call that started it."""
-    if all(child.call != message.call for child in state.governed.children):
+    child = _open(state, message.call)
+    if child is None:
         return []
     over = ChildFinished(
         call=message.call,
@@ -69,7 +80,31 @@ def child_over(state: RunState, message: AcceptChild, now_ms: int) -> list[Fact]
         output=message.output,
         spent=message.spent,
     )
-    return settled(state, [over], now_ms)
+    facts: list[Fact] = [*_gone_on(state, child, now_ms), over] if child.waits else [over]
+    return settled(state, facts, now_ms)
+
+
+def child_waits(state: RunState, message: AcceptChildWait, now_ms: int) -> list[Fact]:
+    """A child waits for a person: if everything under way does, the run stands still. Or the child goes on, and so does
+    the run.
+    """
+    child = _open(state, message.call)
+    if child is None or child.waits == message.waits:
+        return []
+    if not message.waits:
+        return _gone_on(state, child, now_ms)
+    return settled(state, [ChildWaited(call=child.call, run_id=child.run_id)], now_ms)
+
+
+def _gone_on(state: RunState, child: OpenChild, now_ms: int) -> list[Fact]:
+    return [ChildWentOn(call=child.call, run_id=child.run_id, waited_ms=waited_ms(state, now_ms))]
+
+
+def _open(state: RunState, call: str) -> OpenChild | None:
+    for child in state.governed.children:
+        if child.call == call:
+            return child
+    return None
 
 
 def ended_with_parent(state: RunState, message: EndWithParent, now_ms: int) -> list[Fact]:

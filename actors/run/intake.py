@@ -11,6 +11,7 @@ from ...events.clean import clean_json, clean_text
 from ...ports import Reply
 from .messages import (
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptRefusal,
@@ -112,6 +113,7 @@ def cleaned(message: RunMessage) -> RunMessage:
             | EndByDeadline()
             | ReachSoftTimeout()
             | AcceptGrant()
+            | AcceptChildWait()
             | NoteSleep()
             | ExpireApproval()
             | StoreArtifact()

@@ -172,6 +172,14 @@ class AcceptChild(Order, frozen=True):
     spent: Totals = Totals()
 
 
+class AcceptChildWait(Order, frozen=True):
+    """A child run waits for a person, with everything that is under way of it; or it goes on."""
+
+    call: str
+    run_id: str
+    waits: bool
+
+
 class EndWithParent(Order, frozen=True):
     """The run that started this one has ended, with `status`, or wants it no more."""
 
@@ -323,6 +331,7 @@ RunMessage: TypeAlias = (
     | AcceptGrant
     | AcceptRefusal
     | AcceptChild
+    | AcceptChildWait
     | EndWithParent
     | SteerRun
     | ObserveRun

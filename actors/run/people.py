@@ -20,7 +20,7 @@ from .refusal import Refusal, must_be_live, must_have_started
 
 
 def waited_ms(state: RunState, now_ms: int) -> int:
-    """How long the run has been waiting for a person."""
+    """How long the run has been waiting for a person, here or in its children."""
     return max(0, now_ms - state.waiting_since_ms) if state.doing == "waiting" else 0
 
 
@@ -29,7 +29,7 @@ def sent(state: RunState, message: SendInput, now_ms: int) -> list[Fact]:
     must_be_live(state)
     if not state.interactive:
         raise Refusal("it is not interactive; start it with interactive=True, or use steer")
-    if state.doing == "waiting" and not state.governed.approvals:
+    if state.awaits_message:
         received = InputReceived(input=message.input, by=message.by, waited_ms=waited_ms(state, now_ms))
         return onward(state, [received], now_ms)
     return [InputReceived(input=message.input, by=message.by)]
@@ -42,7 +42,7 @@ def ended(state: RunState, message: EndRun, now_ms: int) -> list[Fact]:
     must_have_started(state)
     if not state.interactive:
         raise Refusal("it is not interactive; use cancel")
-    if state.doing != "waiting" or state.governed.approvals:
+    if not state.awaits_message:
         raise Refusal("it is busy answering; wait until it is waiting, or use cancel")
     facts: list[Fact] = []
     if message.input:

@@ -35,13 +35,12 @@ LONGEST_MS = 1 << 53
 
 def steered(state: RunState, message: SteerRun) -> list[Fact]:
     """Advice: the model reads it at its next step."""
-    awaits_message = state.doing == "waiting" and not state.governed.approvals
     if message.critic:
-        if state.doing in ("new", "over") or awaits_message:
+        if state.doing in ("new", "over") or state.awaits_message:
             return []
         return [CriticSteered(text=message.text, by=message.by, evidence=message.evidence)]
     must_be_live(state)
-    if awaits_message:
+    if state.awaits_message:
         raise Refusal("it waits for a person's message; use send")
     return [CallerSteered(text=message.text, by=message.by)]
 

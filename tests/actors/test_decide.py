@@ -12,6 +12,7 @@ from executus.actors.run.decide import FIRST_BACKOFF_S, LAST_BACKOFF_S
 from executus.actors.run.messages import (
     FROM_PEOPLE,
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptRefusal,
@@ -518,6 +519,7 @@ REPORTS: list[RunMessage] = [
     AcceptResult(call="1.0", text="x"),
     AcceptUnknown(call="1.0", reason="x"),
     AcceptChild(call="1.0", run_id="x", status="ok"),
+    AcceptChildWait(call="1.0", run_id="x", waits=True),
     AcceptGrant(step=2, attempt=1),
     AcceptRefusal(step=2, attempt=1, measure="tokens", limit=1, spent=1),
     RetryStep(step=1, attempt=1),

@@ -17,6 +17,7 @@ from executus.actors.run.decide import Refusal, decide
 from executus.actors.run.messages import (
     FROM_PEOPLE,
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptRefusal,
@@ -427,6 +428,13 @@ class RunMachine(RuleBasedStateMachine):
         totals = Totals(tool_calls=spent if most is None else min(spent, most), tokens=spent)
         output = self.word()
         self.tell(AcceptChild(call=child.call, run_id=child.run_id, status=status, output=output, spent=totals))
+
+    @precondition(lambda self: self.state.governed.children)
+    @rule(pick=st.integers(0, 9), waits=st.booleans(), every=st.booleans())
+    def child_waits(self, pick: int, waits: bool, every: bool) -> None:
+        children = self.state.governed.children
+        for child in children if every else [children[pick % len(children)]]:
+            self.tell(AcceptChildWait(call=child.call, run_id=child.run_id, waits=waits))
 
     @precondition(lambda self: self.state.governed.approvals)
     @rule(pick=st.integers(0, 9), mood=MOODS)

@@ -13,9 +13,13 @@ from executus.events import (
     ApprovalRequested,
     ChildFinished,
     ChildStarted,
+    ChildWaited,
+    ChildWentOn,
     Event,
+    FamilyAwaited,
     InputAwaited,
     InputReceived,
+    NoteLogged,
     StepStarted,
     ToolFinished,
     ToolStarted,
@@ -226,14 +230,61 @@ def test_while_one_call_runs_another_ones_approval_is_no_standing_still() -> Non
     run.work(400)
     run.add(ToolFinished(call="1.1", result="seen"))
     run.elapsed_ms += 9000
-    run.add(ChildStarted(call="1.2", name="helper", run_id="x"))
+    run.add(ApprovalDenied(call="1.0"))
     run.work(30)
-    run.add(ChildFinished(call="1.2", run_id="x", status="ok"))
+    run.add(NoteLogged(type="host"))
     assert recount(run.events).account("alice").total.runtime_ms == 430
 
 
+def test_a_second_in_which_a_child_works_is_the_childs_alone() -> None:
+    parent = FactRun()
+    child = FactRun(root=parent.run_id)
+    parent.work(400)
+    parent.add(ChildStarted(call="1.0", name="helper", run_id=child.run_id))
+    child.work(3000)
+    child.finish()
+    parent.elapsed_ms += 3000
+    parent.add(NoteLogged(type="host"))
+    parent.elapsed_ms += 100
+    parent.add(ChildFinished(call="1.0", run_id=child.run_id, status="ok"))
+    parent.work(30)
+    parent.finish()
+    assert recount([*parent.events, *child.events]).account("alice").total.runtime_ms == 3430
+
+
+def test_a_run_works_on_while_a_child_does_if_a_call_of_its_own_runs() -> None:
+    run = FactRun()
+    run.add(ChildStarted(call="1.0", name="helper", run_id="x"))
+    run.add(ToolStarted(call="1.1", name="look"))
+    run.work(500)
+    run.add(ToolFinished(call="1.1", result="seen"))
+    run.elapsed_ms += 7000
+    run.add(ChildFinished(call="1.0", run_id="x", status="ok"))
+    assert recount(run.events).account("alice").total.runtime_ms == 500
+
+
+def test_days_in_which_a_child_waits_for_a_person_are_charged_to_nobody() -> None:
+    parent = FactRun()
+    child = FactRun(root=parent.run_id)
+    parent.add(ChildStarted(call="1.0", name="helper", run_id=child.run_id))
+    parent.add(ChildWaited(call="1.0", run_id=child.run_id))
+    parent.add(FamilyAwaited(since_ms=parent.elapsed_ms))
+    child.ask_approval(3 * 86_400_000)
+    parent.elapsed_ms += 3 * 86_400_000
+    parent.add(ChildWentOn(call="1.0", run_id=child.run_id, waited_ms=3 * 86_400_000))
+    child.work(20)
+    child.finish()
+    parent.elapsed_ms += 20
+    parent.add(ChildFinished(call="1.0", run_id=child.run_id, status="ok"))
+    assert recount([*parent.events, *child.events]).account("alice").total.runtime_ms == 20
+
+
 def test_what_a_fact_says_was_waited_is_not_charged_though_no_fact_says_since_when() -> None:
-    for waited in (InputReceived(input=(), waited_ms=8000), ApprovalDenied(call="1.0", waited_ms=8000)):
+    for waited in (
+        InputReceived(input=(), waited_ms=8000),
+        ApprovalDenied(call="1.0", waited_ms=8000),
+        ChildWentOn(call="1.0", run_id="x", waited_ms=8000),
+    ):
         run = FactRun()
         run.elapsed_ms += 9000
         run.add(waited)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from family_support import answers, ask, boss, look, refusals
+from family_support import answers, look, refusals
 from runtime_support import DEADLINE_S, AsyncGate, everywhere, facts, tags, texts_heard, wait_for
-from time_support import CANARY, let_pass
+from time_support import CANARY, Lull, let_pass
 
 from executus import Agent, ApprovalTerms, Run, ScriptedModel, tool
-from executus.actors.address import Address
 from executus.adapters.models.scripted import call
 from executus.adapters.system import SystemClock
 from executus.errors import MessageRefused
@@ -55,33 +52,6 @@ def waiting(run: Run, count: int = 1) -> Run:
     """The run, as soon as it waits for a person."""
     wait_for(run, "approval-awaited", count)
     return run
-
-
-Lull = Callable[[Run, VirtualClock], None]
-
-
-@pytest.fixture
-def lulled(monkeypatch: pytest.MonkeyPatch) -> Lull:
-    """Lets time pass until a run that waits has given up its actor; for runtimes with `sleep_after_s=5`."""
-    slept: dict[str, threading.Event] = {}
-    sleep = Address.sleep
-
-    def noted(address: Address, left: list[Any]) -> None:
-        sleep(address, left)
-        slept.setdefault(address.run_id, threading.Event()).set()
-
-    monkeypatch.setattr(Address, "sleep", noted)
-
-    def wait(run: Run, clock: VirtualClock) -> None:
-        event = slept.setdefault(run.id, threading.Event())
-        for _ in range(10):  # the run may set its timer only after the clock moved
-            clock.advance(6)
-            if event.wait(DEADLINE_S / 10):
-                event.clear()
-                return
-        raise AssertionError("it does not fall asleep")
-
-    return wait
 
 
 # ------------------------------------------------------------------ granted, denied, expired
@@ -438,49 +408,3 @@ def test_a_granted_call_that_the_host_s_end_interrupted_is_not_asked_about_again
     assert again.result(DEADLINE_S).output == "done"
     assert (len(acted), again.approvals()) == (1, ())
     assert "tool-outcome-unknown" in tags(again)
-
-
-# ------------------------------------------------------------------ in a family
-
-
-def waiting_family(opened: Any, where: Any = None, **options: Any) -> tuple[Any, Run, Run, Till]:
-    till = Till()
-    helper = Agent("helper", model=ScriptedModel([["Asking.", call("pay", amount=3)], "helped"]), tools=[till.tool])
-    runtime = opened(where, [boss(ask()), helper], **options)
-    run = runtime.start("boss", "go")
-    with runtime.events() as events:
-        while not runtime.waiting():
-            assert events.take(DEADLINE_S)
-    (child,) = run.children()
-    return runtime, run, waiting(child), till
-
-
-def test_a_child_waits_for_a_yes_while_its_parent_waits_for_it(opened: Any) -> None:
-    runtime, run, child, till = waiting_family(opened)
-    assert [one.id for one, _ in runtime.waiting()] == [child.id]
-    assert (run.status, child.status) == ("running", "waiting")
-    child.approve()
-    assert run.result(DEADLINE_S).status == "ok"
-    assert (answers(run)[0].text, till.paid) == ("helped", [3])
-
-
-def test_a_stop_of_the_parent_reaches_a_child_that_sleeps(opened: Any, lulled: Lull) -> None:
-    clock = VirtualClock()
-    _, run, child, till = waiting_family(opened, clock=clock, sleep_after_s=5.0)
-    lulled(child, clock)
-    run.kill("enough")
-    assert (run.result(DEADLINE_S).status, child.result(DEADLINE_S).status) == ("killed", "killed")
-    assert (till.paid, child.result().output) == ([], "Asking.")
-
-
-def test_a_child_that_waits_still_waits_in_the_next_host(opened: Any, tmp_path: Path) -> None:
-    runtime, run, child, till = waiting_family(opened, tmp_path / "runs.db")
-    agents = list(runtime._agents.values())
-    runtime.close()
-    later = opened(tmp_path / "runs.db", agents)
-    with later.events() as events:
-        while later.address(child.id) is None:
-            assert events.take(DEADLINE_S)
-    later.run(child.id).approve()
-    assert later.run(run.id).result(DEADLINE_S).status == "ok"
-    assert till.paid == [3]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sim_oracles_waiting import judge_waiting
 from sim_purses import MOST_CALL
 
 from executus.errors import RunQuarantined
@@ -39,6 +40,7 @@ def judge_family(world: World, host: Host) -> list[str]:
         if isinstance(started, RunStarted) and started.info.parent_run_id:
             problems += judge_child(world, host, events, started, logs.get(started.info.parent_run_id, []))
         problems += judge_parent(world, run_id, logs)
+        problems += judge_waiting(world, run_id, logs)
     return problems
 
 

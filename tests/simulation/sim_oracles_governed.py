@@ -15,6 +15,7 @@ from executus.events import (
     BudgetNoticed,
     CancelRequested,
     CeilingRaised,
+    ChildWentOn,
     CriticKilled,
     DeadlineExtended,
     Event,
@@ -67,7 +68,7 @@ def waited_ms(events: Sequence[Event]) -> int:
     for event in events:
         fact: Any = event.fact
         since = getattr(fact, "since_ms", since)
-        if isinstance(fact, (ApprovalGranted, ApprovalDenied, ApprovalExpired, InputReceived)):
+        if isinstance(fact, (ApprovalGranted, ApprovalDenied, ApprovalExpired, ChildWentOn, InputReceived)):
             waited, since = waited + fact.waited_ms, None
         elif isinstance(fact, RunFinished) and since is not None:
             waited += event.elapsed_ms - since

@@ -262,6 +262,8 @@ class World:
         self.purses = Purses(self.governance.allowance, self.hurt)
         self.approvals: dict[tuple[str, str], ApprovalRequested] = {}
         """Calls that wait for a person, as a person sees them: by durable facts."""
+        self.times: list[float] = []
+        """When each event became durable, by position."""
         self.births: list[str] = []
         """Runs that have just said that they start a child."""
         self.answers: set[tuple[str, str, str]] = set()
@@ -269,6 +271,7 @@ class World:
 
     def seen(self, event: Event) -> None:
         """It became durable."""
+        self.times.append(self.now)
         self.problems += self.purses.seen(event)
         match event.fact:
             case ApprovalRequested() as asked:

@@ -17,6 +17,7 @@ from executus.actors.budget import BudgetActor
 from executus.actors.budget_desk import BudgetDesk
 from executus.actors.run.messages import (
     AcceptChild,
+    AcceptChildWait,
     AcceptGrant,
     ApproveCall,
     DenyCall,
@@ -32,7 +33,7 @@ from executus.actors.run.messages import (
 from executus.actors.run.people import approved
 from executus.actors.run.refusal import Refusal
 from executus.actors.supervisor import Supervisor
-from executus.events import BudgetNoticed, Event, PhaseStarted, StepStarted, ToolStarted
+from executus.events import BudgetNoticed, ChildWaited, Event, FamilyAwaited, PhaseStarted, StepStarted, ToolStarted
 from executus.ports import Agent, Journal
 from executus.projections import PendingApproval, Wake, notices
 from executus.projections.allowing import room
@@ -223,6 +224,30 @@ class CancelsWhateverTheParentDied(SimRunActor):
         return super().decide(message, now_ms)
 
 
+class IgnoresThatAChildWaits(SimRunActor):
+    """A parent's clock runs on while its child waits for a person."""
+
+    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
+        return [] if isinstance(message, AcceptChildWait) else super().decide(message, now_ms)
+
+
+class StandsStillForTooLong(SimRunActor):
+    """That a child goes on is noticed when it is over."""
+
+    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
+        if isinstance(message, AcceptChildWait) and not message.waits:
+            return []
+        return super().decide(message, now_ms)
+
+
+class StandsStillTooSoon(SimRunActor):
+    """One child that waits stops the clock, whatever else works."""
+
+    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
+        facts = super().decide(message, now_ms)
+        return [*facts, FamilyAwaited(since_ms=now_ms)] if [type(fact) for fact in facts] == [ChildWaited] else facts
+
+
 # ------------------------------------------------------------------ people
 
 
@@ -354,6 +379,9 @@ PLANTED = {
         ForgetsGrandchildren,
         CountsChildrenTwice,
         CancelsWhateverTheParentDied,
+        IgnoresThatAChildWaits,
+        StandsStillForTooLong,
+        StandsStillTooSoon,
         TakesSilenceForNo,
         RunsWhatIsApprovedAgain,
         StartsWhatWasDenied,
