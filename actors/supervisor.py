@@ -279,6 +279,8 @@ class Supervisor(PooledActor):
             address.running.pop(key, None)  # its answer is gone with the actor that choked on it
         if isinstance(report.poison, Asked):
             report.poison.refuse(RunQuarantined(address.run_id, f"the message made its actor fail: {error}"))
+        if isinstance(report.poison, EndWithParent):
+            address.prepend([report.poison])  # no child outlives its parent because of a mistake of ours
         if self.closing or isinstance(error, (RequestRepeated, Deposed)):
             self.let_go(address, report, RuntimeClosed("the runtime is closing") if self.closing else error)
             return

@@ -13,6 +13,8 @@ from runtime_support import DEADLINE_S, AsyncGate, facts, tags, wait_for
 
 from executus import Agent, Run, Runtime, ScriptedModel
 from executus.actors.children import ChildCall
+from executus.actors.run.actor import RunActor
+from executus.actors.run.messages import EndWithParent
 from executus.adapters.models.scripted import call
 from executus.errors import UnknownRun
 from executus.events import RunFinished, RunResumed, RunStarted
@@ -40,6 +42,23 @@ def test_a_stop_reaches_three_levels(opened: Any, tmp_path: Path, order: str, st
     assert "enough" in bottom.result().reason
     for run in (top, middle, bottom):
         assert verify_run(runtime.journal, run.id) == []
+
+
+def test_a_stop_reaches_a_child_whose_actor_fails_on_it(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    line, failed = Line(), []
+    decide = RunActor.decide
+
+    def mistaken(actor: RunActor, message: Any, now_ms: int) -> list[Any]:
+        if isinstance(message, EndWithParent) and len(failed) < 3:
+            failed.append(message)
+            raise RuntimeError("a mistake of ours")
+        return decide(actor, message, now_ms)
+
+    monkeypatch.setattr(RunActor, "decide", mistaken)
+    top, middle, bottom = line.start(opened(None, line.agents))
+    top.kill("enough", by="alice")
+    assert [over(run)[0] for run in (top, middle, bottom)] == ["killed"] * 3
+    assert len(failed) == 3
 
 
 def test_the_expiry_of_the_root_reaches_three_levels(opened: Any) -> None:
