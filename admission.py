@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,8 @@ from .events.clean import clean_json, clean_text
 from .handles import as_parts
 from .ports import MOST, Agent, Delta, FileStager, InputFile, Model, is_seconds
 from .wiring import spent_fact
+
+log = logging.getLogger("executus.runtime")
 
 AS_AGENT: Any = object()
 """Default of a limit: the agent's own."""
@@ -240,8 +243,16 @@ async def stage(plan: Planned, stager: FileStager | None) -> Admit:
     """Hand the attachments to the host's stager; the order then names them. For the runtime's loop.
 
     Raises:
-        FileRefused: one was not taken; nothing is started.
+        FileRefused: one was not taken; nothing is started, and those that were are given up.
     """
+    try:
+        return await _stage(plan, stager)
+    except BaseException:
+        await asyncio.to_thread(unstage, plan, stager)
+        raise
+
+
+async def _stage(plan: Planned, stager: FileStager | None) -> Admit:
     started = plan.order.started
     facts: list[InputStaged] = []
     told: list[InputPart] = []
@@ -259,6 +270,24 @@ async def stage(plan: Planned, stager: FileStager | None) -> Admit:
     assert isinstance(start, StartRun)
     start = structs.replace(start, started=started, staged=tuple(facts))
     return Admit(plan.order.address, started, Asked(start))
+
+
+def unstage(plan: Planned, stager: FileStager | None) -> None:
+    """Give up the attachments of a run that did not come about, if the host's stager can."""
+    forget = getattr(stager, "forget", None)
+    if not plan.files or not callable(forget):
+        return
+    run_id = plan.order.started.info.run_id
+    try:
+        forget(run_id)
+    except Exception:  # what is left behind is the stager's to find; the start has its own answer
+        log.warning("the attachments of run %s, which was not started, could not be given up", run_id, exc_info=True)
+
+
+def is_refused(order: Admit) -> bool:
+    """Whether the run is only to be recorded as refused."""
+    start = order.asked.message
+    return isinstance(start, StartRun) and start.refused is not None
 
 
 def gated(order: Admit, budgets: BudgetDesk, now_us: int) -> Admit:

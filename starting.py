@@ -16,7 +16,7 @@ from .actors.run.asking import Asked, request_key_of
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit
-from .admission import AS_AGENT, Planned, gated, planned, stage
+from .admission import AS_AGENT, Planned, gated, is_refused, planned, stage, unstage
 from .errors import BudgetSpent, Overloaded, RequestRepeated
 from .events import InputPart
 from .handles import Run, wait, wait_async
@@ -105,7 +105,7 @@ class Starts:
         self.may_block("start")
         options = dict(locals())
         del options["self"], options["timeout"]
-        plan = self._plan(options)
+        plan = self._gated(self._plan(options))
         if plan.files:
             plan.order = run_on(self._calls.loop, stage(plan, self._ports.files), timeout)
         return self._start(plan, timeout)
@@ -138,10 +138,13 @@ class Starts:
         """`start` for event loops."""
         options = dict(locals())
         del options["self"], options["timeout"]
-        plan = self._plan(options)
+        plan = self._gated(self._plan(options))
         if plan.files:
             staging = run_on_loop(self._calls.loop, stage(plan, self._ports.files))
-            plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
+            try:
+                plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
+            finally:
+                staging.cancel()
         return await self._start_async(plan, timeout)
 
     def resume(
@@ -162,7 +165,7 @@ class Starts:
             TypeError, ValueError, BudgetSpent, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError: as `start`.
         """
         self.may_block("resume")
-        return self._start(self._resuming(run, input, limits), timeout)
+        return self._start(self._gated(self._resuming(run, input, limits)), timeout)
 
     async def resume_async(
         self,
@@ -174,7 +177,7 @@ class Starts:
     ) -> Run:
         """`resume` for event loops."""
         plan = await asyncio.to_thread(self._resuming, run, input, limits)
-        return await self._start_async(plan, timeout)
+        return await self._start_async(self._gated(plan), timeout)
 
     def _resuming(self, run: Run | str, input: str | Sequence[InputPart], limits: Mapping[str, Any] | None) -> Planned:
         self._check_open()
@@ -210,35 +213,45 @@ class Starts:
             plan.order = Admit(order.address, started, Asked(start))
         return plan
 
-    def _gated(self, order: Admit) -> Admit:
-        """The same order, to be recorded as refused if the caller's budget has nothing left."""
-        if self._budgets is None:
-            return order
-        info = order.started.info
+    def _gated(self, plan: Planned) -> Planned:
+        """The same run, to be recorded as refused if the caller's budget has nothing left. Then, and if the request was
+        made before, no attachment is staged.
+        """
+        if self._budgets is None and not plan.files:
+            return plan
+        info = plan.order.started.info
         key = request_key_of(info.caller_id, info.request_id)
         if key and self.journal.find_request(key) is not None:
-            return order  # it was let in before, and is the same run
-        return gated(order, self._budgets, self._clock.wall_us())
+            plan.files = ()  # it was let in before, and is the same run
+        elif self._budgets is not None:
+            plan.order = gated(plan.order, self._budgets, self._clock.wall_us())
+            if is_refused(plan.order):
+                plan.files = ()
+        return plan
 
     def _start(self, plan: Planned, timeout: float | None) -> Run:
-        order = plan.order = self._gated(plan.order)
         try:
-            with self.asking(order.asked) as asked:
+            with self.asking(plan.order.asked) as asked:
                 self._admit(plan)
                 wait(asked.ack, timeout, NOT_ADMITTED)
-        except RequestRepeated as repeated:
-            return Run(cast("Runtime", self), repeated.run_id)
-        return self._begun(order)
+        except (RequestRepeated, Overloaded) as error:
+            unstage(plan, self._ports.files)
+            if isinstance(error, RequestRepeated):
+                return Run(cast("Runtime", self), error.run_id)
+            raise
+        return self._begun(plan.order)
 
     async def _start_async(self, plan: Planned, timeout: float | None) -> Run:
-        order = plan.order = self._gated(plan.order)
         try:
-            with self.asking(order.asked) as asked:
+            with self.asking(plan.order.asked) as asked:
                 self._admit(plan)
                 await wait_async(asked.ack, timeout, NOT_ADMITTED)
-        except RequestRepeated as repeated:
-            return Run(cast("Runtime", self), repeated.run_id)
-        return self._begun(order)
+        except (RequestRepeated, Overloaded) as error:
+            await asyncio.to_thread(unstage, plan, self._ports.files)
+            if isinstance(error, RequestRepeated):
+                return Run(cast("Runtime", self), error.run_id)
+            raise
+        return self._begun(plan.order)
 
     def _begun(self, order: Admit) -> Run:
         start = order.asked.message

@@ -311,6 +311,10 @@ def run_on_loop(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, 
 
 
 def run_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], timeout: float | None) -> T:
-    """The same, and wait for what it returns."""
-    result: T = wait(run_on_loop(loop, coroutine), timeout, "the attachments are not yet stored")
-    return result
+    """The same, and wait for what it returns; cancelled if that is too late."""
+    running = run_on_loop(loop, coroutine)
+    try:
+        result: T = wait(running, timeout, "the attachments are not yet stored")
+        return result
+    finally:
+        running.cancel()

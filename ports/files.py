@@ -20,7 +20,11 @@ class InputFile(msgspec.Struct, frozen=True):
 
 @runtime_checkable
 class FileStager(Protocol):
-    """Keeps attachments under the scope of their run. The bytes never enter the model's context."""
+    """Keeps attachments under the scope of their run. The bytes never enter the model's context.
+
+    It may have a third method, `forget(run_id)`: called for a run that was not started after all, when some of its
+    attachments were staged.
+    """
 
     def stage(self, run_id: str, agent: str, name: str, media_type: str, content: bytes) -> str | Awaitable[str]:
         """Store an attachment; returns its file id.
