@@ -30,8 +30,8 @@ class Address:
     tool that is still running instead of calling its outcome unknown. finished: resolves with the durable
     `RunFinished`, or with the error that keeps it from coming. info: as the run was started. critic: the actor that
     watches it, if one does. ending: the run's end as soon as it is durable, for its children. bereft: the children that
-    were not over when it ended. orphaned: how its parent ended while no host was there. wake: called when a message
-    comes for a run that has given up its actor.
+    were not over when it ended. orphaned: how its parent ended while no host was there; why_orphaned: why it goes on
+    without this run, if it does. wake: called when a message comes for a run that has given up its actor.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class Address:
         "running",
         "since",
         "wake",
+        "why_orphaned",
     )
 
     def __init__(self, info: RunInfo, agent: Agent, on_delta: Any = None) -> None:
@@ -65,6 +66,7 @@ class Address:
         self.ending: RunFinished | None = None
         self.bereft: tuple[OpenChild, ...] = ()
         self.orphaned: Status | None = None
+        self.why_orphaned = ""
         self.agent = agent
         self.on_delta: Any = on_delta
         self.running: dict[str, Cancellable] = {}

@@ -185,7 +185,9 @@ class CallRunner:
     async def _resolve_child(self, agent: Agent, name: str, arguments: str, caller_id: str, call: Call) -> None:
         try:
             entry = (await delegations(agent, caller_id, self._palette, self._tiers)).get(name)
-            answer: ChildOrder | str = f"{name} no longer exists" if entry is None else order_of(entry, arguments)
+            answer: ChildOrder | str = f"{name} no longer exists"
+            if entry is not None:
+                answer = order_of(entry, arguments) if entry.child is not None else entry.why
         except BaseException as error:  # also what would end the loop
             if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
                 raise

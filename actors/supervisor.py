@@ -217,17 +217,19 @@ class Supervisor(PooledActor):
         elif loaded.checkpoint is None:
             call.fail(order)
         else:  # nobody can carry it on here: it ends, and its parent goes on, charged for what it has spent
-            address = self.orphan(call.child, call.parent, "cancelled")
+            address = self.orphan(call.child, call.parent, "cancelled", order)
             self.rebuild(_Read(address, loaded, None, 0.0))
             call.follow(address)
 
-    def orphan(self, child: OpenChild, parent: Address, status: Status) -> Address:
-        """A child of an earlier host that may only end; its parent ended with `status`, or goes on without it."""
+    def orphan(self, child: OpenChild, parent: Address, status: Status, why: str = "") -> Address:
+        """A child of an earlier host that may only end; its parent ended with `status`, or goes on without it, as `why`
+        says.
+        """
         info = RunInfo(
             run_id=child.run_id, name=child.name, caller_id=parent.info.caller_id, parent_run_id=parent.run_id
         )
         address = Address(info, Agent(child.name, model="none:none"))  # it is never asked anything
-        address.orphaned = status
+        address.orphaned, address.why_orphaned = status, why
         self.directory[address.run_id] = address
         return address
 
@@ -358,7 +360,9 @@ class Supervisor(PooledActor):
             self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
             return
         if loaded.checkpoint is not None and address.orphaned is not None:
-            why = f"its parent went on without it, or ended with status {address.orphaned}, before this host took over"
+            why = address.why_orphaned or (
+                f"its parent went on without it, or ended with status {address.orphaned}, before this host took over"
+            )
             address.prepend([EndWithParent(status=address.orphaned, reason=why), *again])
             self.employ(address, loaded)
         elif loaded.checkpoint is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..errors import LogCorrupt, RunQuarantined, UnknownFact, UnknownRun
-from ..events import ArtifactStored, ChildStarted, Message, RunFinished, Status
+from ..events import ArtifactStored, ChildFinished, ChildStarted, Message, RunFinished, Status
 from ..projections import Checkpoint, PendingApproval, RunState
 from .orders import Orders
 from .result import Result
@@ -80,10 +80,18 @@ class Run(Orders):
         return self.state().governed.approvals
 
     def children(self) -> list[Run]:
-        """The runs that this one started, in that order, finished ones too; each can be steered and cancelled alone."""
-        facts = [event.fact for event in self._runtime.journal.read(self.id)]
+        """The runs that this one started, in that order, finished ones too; each can be steered and cancelled alone.
+
+        Left out: those that were announced and never came to be, as the palette or the end of this run kept them from
+        it. One that is only being started is listed.
+        """
+        journal = self._runtime.journal
+        facts = [event.fact for event in journal.read(self.id)]
+        over = {fact.run_id for fact in facts if isinstance(fact, ChildFinished)}
+        if any(isinstance(fact, RunFinished) for fact in facts):
+            over |= {fact.run_id for fact in facts if isinstance(fact, ChildStarted)}
         started = [fact.run_id for fact in facts if isinstance(fact, ChildStarted)]
-        return [Run(self._runtime, run_id) for run_id in started]
+        return [Run(self._runtime, one) for one in started if one not in over or journal.run(one) is not None]
 
     def artifacts(self) -> list[ArtifactStored]:
         """What the run made, in that order; `Runtime.artifact` returns the bytes."""

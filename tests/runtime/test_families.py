@@ -311,3 +311,23 @@ def test_a_child_is_stopped_alone_and_the_parent_sees_how_it_ended(opened: Any, 
     assert (answer.is_error, answer.text) == (True, f"It ended with status {status}. enough\nHolding.")
     with pytest.raises(MessageRefused, match=f"it is over, with status {status}"):
         child.steer("too late")
+
+
+def test_a_child_that_the_palette_keeps_from_being_born_is_no_child(opened: Any) -> None:
+    class Fickle:
+        """Knows the helper until it is wanted."""
+
+        asked = 0
+
+        def agent(self, caller_id: str, name: str) -> Agent | None:
+            self.asked += 1
+            return helper if self.asked == 1 else None
+
+        def skill(self, caller_id: str, name: str) -> None:
+            return None
+
+    helper = Agent("helper", model=ScriptedModel(["hi"]))
+    run = opened(None, [boss(ask())], palette=Fickle()).start("boss", "go")
+    assert run.result(DEADLINE_S).output == "done"
+    assert "agent__helper is not configured" in answers(run)[0].text
+    assert (len(born(run)), run.children()) == (1, [])

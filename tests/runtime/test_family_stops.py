@@ -97,14 +97,15 @@ def test_a_child_that_is_being_born_when_its_parent_is_stopped_never_lives(opene
     runtime = opened(None, [boss(ask())], palette=Slow())
     run = runtime.start("boss", "go")
     gate.wait_entered()
+    (child,) = run.children()  # it is being started
     run.kill("enough")
     gate.open()
     assert run.result(DEADLINE_S).status == "killed"
-    (child,) = run.children()
     assert gate.cancelled.wait(DEADLINE_S)
     assert runtime.start("boss", "go").result(DEADLINE_S).status == "ok"
     with pytest.raises(UnknownRun):
         runtime.journal.read(child.id)
+    assert run.children() == []
 
 
 def test_a_child_that_is_looked_for_when_its_parent_is_stopped_is_not_born(
@@ -127,7 +128,7 @@ def test_a_child_that_is_looked_for_when_its_parent_is_stopped_is_not_born(
     monkeypatch.undo()
     release[0]()
     assert runtime.start("boss", "go").result(DEADLINE_S).status == "ok"
-    assert runtime.journal.run(run.children()[0].id) is None
+    assert (len(born(run)), run.children()) == (1, [])
 
 
 def test_a_child_that_was_just_born_when_its_parent_is_stopped_ends_too(
@@ -300,7 +301,8 @@ def test_a_child_that_the_next_host_cannot_carry_on_ends_with_all_below_and_its_
     assert [over(run) for run in (middle, bottom)] == [("cancelled", "parent")] * 2
     (answer,) = answers(top)
     assert answer.is_error
-    assert answer.text.startswith("It ended with status cancelled.")
+    assert answer.text.startswith("It ended with status cancelled. agent__middle is not configured: no agent named")
+    assert middle.result().reason.startswith("agent__middle is not configured")
 
 
 def test_a_family_whose_root_has_no_agent_in_the_next_host_stays_as_it_is(opened: Any, tmp_path: Path) -> None:
