@@ -75,6 +75,10 @@ owed, or, when none is, the next step. waiting: for a person's message or approv
 finished."""
 
 
+REMEMBERED = 1_000
+"""Artifacts of calls under way, at most: by these a repeated one is known."""
+
+
 class OpenCall(msgspec.Struct, frozen=True, gc=False):
     """A tool call that was started and has no outcome yet."""
 
@@ -116,7 +120,8 @@ class Governed(msgspec.Struct, frozen=True, gc=False):
     Times are on the run's own clock, waiting not counted. deadline_ms: the hard one. cap_steps, cap_ms: how far the
     critic may raise and extend. noticed: the notices given, such as "steps:0.8". phase_index: -1 without phases.
     phase_from, phase_from_ms: what was spent, and the time, when the phase began. family: spent by finished children.
-    carried: spent by the run this one goes on from. input: kept for phases. killed: by the critic, or whom it names.
+    carried: spent by the run this one goes on from. kept: what calls that are not over have stored. input: kept for
+    phases. killed: by the critic, or whom it names.
     """
 
     root: str = ""
@@ -139,6 +144,7 @@ class Governed(msgspec.Struct, frozen=True, gc=False):
     family: Totals = Totals()
     carried: Totals = Totals()
     approvals: tuple[PendingApproval, ...] = ()
+    kept: tuple[ArtifactStored, ...] = ()
     exceeded: Measure | None = None
 
 
@@ -258,7 +264,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
                 error=fact.stats.error,
                 output=fact.stats.output,
                 runtime_ms=round(fact.stats.runtime_s * 1000),
-                governed=replace(state.governed, children=(), approvals=()),
+                governed=replace(state.governed, children=(), approvals=(), kept=()),
             )
         case ApprovalGranted() | ApprovalDenied() | ApprovalExpired():
             doing: Doing = "tools" if state.doing == "waiting" else state.doing
@@ -298,6 +304,11 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             return replace(state, doing="tools", asked=(), governed=governed)
         case RunForked():
             return _forked(state, fact)
+        case ArtifactStored():
+            if all(call.call != fact.call for call in state.open_calls):
+                return state
+            kept = (*state.governed.kept, fact)[-REMEMBERED:]
+            return replace(state, governed=replace(state.governed, kept=kept))
         case Opaque():
             return replace(state, read_only=True)
         case (
@@ -319,7 +330,6 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             | CriticLost()
             | HostSlept()
             | InputStaged()
-            | ArtifactStored()
             | DeliveryAttempted()
             | Delivered()
             | DeliveryFailed()
@@ -463,7 +473,11 @@ def _arguments(state: RunState, call: str) -> str:
 
 
 def _closed(state: RunState, call: str) -> RunState:
-    return replace(state, open_calls=tuple([one for one in state.open_calls if one.call != call]))
+    left = tuple([one for one in state.open_calls if one.call != call])
+    governed = state.governed
+    if governed.kept:
+        governed = replace(governed, kept=tuple([one for one in governed.kept if one.call != call]))
+    return replace(state, open_calls=left, governed=governed)
 
 
 def own(state: RunState) -> Totals:

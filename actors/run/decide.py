@@ -148,7 +148,8 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
             return people.cancelled(state, message, now_ms)
         case StoreArtifact():
             must_be_live(state)
-            return [message.artifact]
+            # A call that a crash repeats keeps the same again: it is the same artifact.
+            return [] if message.artifact in state.governed.kept else [message.artifact]
         case LogNote():
             must_have_started(state)
             return [NoteLogged(type=message.type, payload=message.payload)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from run_specs import CALL, PAY, after_steps, completed, end_of, reply
 
 from executus.actors.run.messages import (
@@ -264,3 +265,16 @@ def test_a_stored_artifact_is_recorded_while_the_run_is_live() -> None:
         "over"
     )
     RunSpec().when(StoreArtifact(artifact=artifact)).then_refused("has not started")
+
+
+def test_what_a_call_stores_a_second_time_is_the_same_artifact() -> None:
+    artifact = ArtifactStored(sha256="0f", name="plan.md", media_type="text/markdown", size=3, call="1.1")
+    stored = BUSY.given(artifact)
+    stored.when(StoreArtifact(artifact=artifact)).then_nothing()
+    stored.given(*stored.when(ResumeRun(epoch=2, reason="x")).facts).when(
+        StoreArtifact(artifact=artifact)
+    ).then_nothing()
+    other = replace(artifact, sha256="1f")
+    stored.when(StoreArtifact(artifact=other)).then(other)
+    later = stored.given(ToolFinished(call="1.1", result="seen"))
+    assert later.state.governed.kept == ()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from family_support import answers, boss
-from runtime_support import DEADLINE_S, AsyncGate, facts, texts_heard
+from runtime_support import DEADLINE_S, AsyncGate, facts, texts_heard, wait_for
 
 from executus import Agent, Image, InputFile, Run, Runtime, ScriptedModel, Text, ToolContext, tool
 from executus.adapters.files.stager import DirectoryStager, MemoryStager
@@ -246,6 +246,28 @@ def test_an_artifact_is_in_the_log_before_the_result_of_its_call(opened: Any) ->
     kinds = [type(fact).__name__ for fact in facts(run)]
     assert kinds.index("ArtifactStored") < kinds.index("ToolFinished")
     assert answers(run)[0].text == run.artifacts()[0].sha256
+
+
+def test_a_call_that_a_new_host_runs_again_makes_its_artifact_once(opened: Any, tmp_path: Path) -> None:
+    gate = AsyncGate()
+
+    @tool(effect="idempotent")
+    async def draw(context: ToolContext) -> str:
+        assert context.desk is not None
+        kept = context.desk.keep("pixel.png", b"\x89PNG", "image/png")
+        await gate.pass_through()
+        return kept
+
+    agent = Agent("a", model=ScriptedModel([[call("draw")], "done"]), tools=[draw])
+    first = opened(tmp_path / "runs.db", [agent])
+    run = first.start("a", "x")
+    gate.wait_entered()
+    wait_for(run, "artifact-stored")
+    first.close()
+    gate.open()
+    again = opened(tmp_path / "runs.db", [agent]).run(run.id)
+    assert again.result(DEADLINE_S).output == "done"
+    assert [one.name for one in again.artifacts()] == ["pixel.png"]
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", "CON"])
