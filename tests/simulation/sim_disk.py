@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from executus.events import Event
 from executus.events.codec import Stored, decode_event
 from executus.journal.rules import Head
+from executus.projections import Checkpoint, fold
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Disk:
     requests: dict[str, str] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     epoch: int = 0
+    _folded: dict[str, Checkpoint] = field(default_factory=dict)
 
     def store(self, stored: Stored) -> int:
         event = stored.event
@@ -38,3 +40,11 @@ class Disk:
 
     def events(self, run_id: str) -> list[Event]:
         return [self.decoded[index] for index in self.logs.get(run_id, ())]
+
+    def folded(self, run_id: str) -> Checkpoint:
+        """The fold of the run's log; only what is new since the last time is folded, as a journal's snapshots do."""
+        known = self._folded.get(run_id, Checkpoint())
+        new = self.logs[run_id][known.version :]
+        if new:
+            known = self._folded[run_id] = fold([self.decoded[index] for index in new], known)
+        return known

@@ -69,7 +69,7 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
             world.trace.update(f"{world.now:.6f}:{len(world.disk.rows)}".encode())
         if steps % 8 == 0:
             settled_for = settled_for + 1 if settled(world, client, host) else 0
-            if settled_for > 25:
+            if settled_for > 25 or (settled_for > 3 and host.scheduler.idle and not host.directory):
                 break
     problems = world.problems + judge(world, client, host)
     for row in world.disk.rows:

@@ -39,6 +39,27 @@ class SimRunActor(RunActor):
         return super().decide(message, now_ms)
 
 
+def supervisor_of(world: World) -> Any:
+    """The real supervisor, or the one with a mistake, which hires the world's own run actors."""
+    actor = type("BoundRunActor", (world.bugs.run_actor or SimRunActor,), {"world": world})
+    base = world.bugs.supervisor or Supervisor
+
+    class BoundSupervisor(base):  # type: ignore[misc, valid-type]
+        def hire(self, address: Address, loaded: Any) -> None:
+            checkpoint: Checkpoint | None = None if loaded is None else loaded.checkpoint
+            give_critic(self.around, address, taken_up=loaded is not None)
+            actor.spawn(self.around, address, checkpoint)
+            if loaded is not None and world.rushed():
+                address.tell(EndByDeadline(at_ms=1))  # early, and before all that waits
+
+        def wake(self, address: Address) -> None:
+            if all(isinstance(message, Doze) for message in address._backlog or ()):
+                world.problems.append("people: a run that sleeps was woken for nothing")
+            super().wake(address)
+
+    return BoundSupervisor
+
+
 class Host:
     """One boot of the process."""
 
@@ -68,23 +89,9 @@ class Host:
             observers=self.observers,
             sleep_after_s=world.governance.sleep_after_s,
         )
-        actor = type("BoundRunActor", (world.bugs.run_actor or SimRunActor,), {"world": world})
-        base = world.bugs.supervisor or Supervisor
-
-        class BoundSupervisor(base):  # type: ignore[misc, valid-type]
-            def hire(self, address: Address, loaded: Any) -> None:
-                checkpoint: Checkpoint | None = None if loaded is None else loaded.checkpoint
-                give_critic(self.around, address, taken_up=loaded is not None)
-                actor.spawn(self.around, address, checkpoint)
-                if loaded is not None and world.rushed():
-                    address.tell(EndByDeadline(at_ms=1))  # early, and before all that waits
-
-            def wake(self, address: Address) -> None:
-                if all(isinstance(message, Doze) for message in address._backlog or ()):
-                    world.problems.append("people: a run that sleeps was woken for nothing")
-                super().wake(address)
-
-        self.supervisor = BoundSupervisor.spawn(around, self.directory)
+        if world.supervisor is None:
+            world.supervisor = supervisor_of(world)
+        self.supervisor = world.supervisor.spawn(around, self.directory)
         if self.budgets is not None:
             self.budgets.rebuild(everything(self.journal))  # type: ignore[arg-type]
             self.journal.follow(self.budgets)

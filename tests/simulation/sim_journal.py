@@ -11,7 +11,7 @@ from executus.events import Event, NoteLogged
 from executus.events.codec import encode_event
 from executus.journal.rules import Head, advance_head
 from executus.ports import Append, Follower, RunSummary
-from executus.projections import Checkpoint, fold
+from executus.projections import Checkpoint
 
 
 class SimJournal:
@@ -99,7 +99,9 @@ class SimJournal:
         return [self.disk.decoded[index] for index in log[after:][:limit]]
 
     def load(self, run_id: str) -> Checkpoint:
-        return fold(self.read(run_id))
+        if run_id not in self.disk.logs:
+            raise UnknownRun(run_id)
+        return self.disk.folded(run_id)
 
     def scan(self, after: int = 0, limit: int = 1000) -> Sequence[Event]:
         return self.disk.decoded[after : after + limit]

@@ -118,7 +118,8 @@ def judge_log(world: World, run_id: str) -> list[str]:
     ends = [event for event in events if isinstance(event.fact, RunFinished)]
     if ends:
         end = ends[0]
-        state = fold(events[: end.version - 1]).state
+        before = fold(events[: end.version - 1])
+        state = before.state
         want = stats(state, end.fact.stats.status, end.fact.stats.error, round(end.fact.stats.runtime_s * 1000))  # type: ignore[union-attr]
         if want != end.fact.stats:  # type: ignore[union-attr]
             problems.append("P7: the statistics of the end are not the fold of the events")
@@ -137,7 +138,7 @@ def judge_log(world: World, run_id: str) -> list[str]:
         steered = [event.fact.text for event in events[: end.version] if isinstance(event.fact, advice)]
         said = [
             part.text
-            for message in fold(events).transcript.messages
+            for message in fold(events[end.version - 1 :], before).transcript.messages
             for part in message.parts
             if isinstance(part, Text)
         ]

@@ -131,7 +131,7 @@ def judge_parent(world: World, run_id: str, logs: dict[str, list[Event]]) -> lis
         problems.append("P7: what a run's children spent is not the sum of what they spent")
     if status_of(end) == "ok" and over != set(born):
         problems.append("family: a run ended well and a child was not done")
-    return problems + judge_limits(run_id, logs)
+    return problems + judge_limits(world, run_id, logs)
 
 
 def status_of(end: Event) -> str:
@@ -167,12 +167,9 @@ def spent_by(events: list[Event]) -> Totals:
     return total
 
 
-def judge_limits(run_id: str, logs: dict[str, list[Event]]) -> list[str]:
+def judge_limits(world: World, run_id: str, logs: dict[str, list[Event]]) -> list[str]:
     """What a family spends is within the limits of each run in it, but for what was under way when that was reached."""
-    from executus.projections import fold
-
-    events = logs[run_id]
-    limits = fold(events).state.limits
+    limits = world.disk.folded(run_id).state.limits
     if limits.max_tokens is None and limits.max_tool_calls is None:
         return []
     members = [run_id]

@@ -171,6 +171,11 @@ class SimScheduler:
         heapq.heappush(self.timers, (self.world.now + max(0.0, seconds), self._numbers, timer))
         return timer
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is there to do, now or ever."""
+        return not self.ready and all(timer.call is None for _, _, timer in self.timers)
+
     def step(self) -> bool:
         """Do one thing: a slice of a random mailbox, or the next timer. False if there is nothing to do."""
         rng = self.world.rng
@@ -246,6 +251,8 @@ class World:
         self.bugs = bugs if bugs is not None else Bugs()
         self.disk = Disk(self.seen)
         self.host: Any = None
+        self.supervisor: Any = None
+        """The class of its hosts' supervisors."""
         self.now = 0.0
         self.wall_skew = 0.0
         self.kind = False
