@@ -12,6 +12,7 @@ from msgspec.structs import force_setattr
 from ..errors import Deposed, JournalError, JournalUnavailable, RequestRepeated
 from ..events.codec import run_id_bytes
 from ..ports import Append
+from .aftermath import Unsure
 from .layout import EVENTS_TABLE
 from .rules import Head, advance_head, refusal
 
@@ -67,7 +68,8 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
     Raises:
         Deposed: another host took over; nothing was stored.
         NotStored: nothing was stored.
-        sqlite3.Error: the commit failed; it is unknown what was stored, and the connection must be dropped.
+        Unsure: the commit failed; it is unknown whether it was stored, and the connection must be dropped.
+        sqlite3.Error: nothing was stored, and the connection must be dropped.
     """
     execute = connection.execute
     touched: Heads = {}
@@ -81,7 +83,16 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
             if isinstance(error, Deposed):
                 raise
             raise NotStored(error, _is_content(error)) from error
-        execute("COMMIT")
+        try:
+            execute("COMMIT")
+        except Exception as error:
+            events = [
+                one.event
+                for append, outcome in zip(appends, outcomes, strict=True)
+                if outcome is None
+                for one in append.stored
+            ]
+            raise Unsure(error, events, position) from error
     except BaseException:
         heads.clear()
         raise

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import Deposed, JournalError, JournalUnavailable, Overloaded
+from ..events import Event
 from ..ports import Append
+from .aftermath import Unsure
 from .batch import Heads, NotStored, Outcome, store
 from .checkpoints import WalKeeper
 from .files import FileWatch
@@ -24,6 +26,10 @@ BATCH_BYTES = 8 << 20
 
 IDLE_S = 1.0
 """Seconds without work after which the write-ahead log is emptied."""
+
+LOOK_AGAIN_S = 0.05
+LAST_LOOK_S = 2.0
+"""Pause before a commit that failed to report is looked for again; it doubles, up to the last."""
 
 WAITING_SNAPSHOTS = 8
 
@@ -63,6 +69,11 @@ class Writer:
         self._closing = False
         self._broken: JournalError | None = None
         self._heads: Heads = {}
+        self._news: list[Event] = []
+        """What is stored and not yet told to followers, in order."""
+        self._unsure: Unsure | None = None
+        """A commit that failed to report, and that nobody has looked for yet: followers are told nothing before."""
+        self._pause_s = LOOK_AGAIN_S
         self.finished = threading.Event()
         self._thread = threading.Thread(target=self._work, name="executus-journal", daemon=True)
         self._thread.start()
@@ -122,7 +133,7 @@ class Writer:
             if not queue and not self._closing and not self._snapshots:
                 self._idle = True
                 while self._idle:
-                    if not self._wake.wait(IDLE_S if self._wal.dirty else None):
+                    if not self._wake.wait(self._patience_s()):
                         self._idle = False
             if not queue:
                 return None if self._closing else []
@@ -134,6 +145,12 @@ class Writer:
                 size += _content_bytes(append)
             self._batch_bytes = size
             return batch
+
+    def _patience_s(self) -> float | None:
+        """How long to wait for work before there is something to tidy."""
+        if self._unsure is not None and self._broken is None:
+            return self._pause_s
+        return IDLE_S if self._wal.dirty else None
 
     def _store(self, batch: list[Append], *, again: bool = False) -> list[Outcome]:
         """Store `batch`; every append gets an answer, whatever happens. again: it failed before, in company."""
@@ -151,6 +168,10 @@ class Writer:
                 return [JournalUnavailable(f"this append cannot be stored: {error.cause!r}")]
             self._drop()
             return self._all_failed(batch, error.cause)
+        except Unsure as unsure:
+            self._drop()
+            self._unsure, self._pause_s = unsure, LOOK_AGAIN_S
+            return self._all_failed(batch, unsure)
         except Exception as error:
             self._drop()
             return self._all_failed(batch, error)
@@ -161,13 +182,41 @@ class Writer:
             self._stop(broken)
             return [broken] * len(batch)
         self._wal.wrote(self._batch_bytes, len({append.run_id for append in batch}), size)
+        if self._followers:
+            self._news += [
+                stored.event
+                for append, outcome in zip(batch, outcomes, strict=True)
+                if outcome is None
+                for stored in append.stored
+            ]
         return outcomes
 
     def _transaction(self, batch: list[Append]) -> list[Outcome]:
+        return store(self._connected(), self._epoch, batch, self._heads)
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection, opened again after a failure; by then followers know what became of the last commit."""
         if self._connection is None:
             self._connection = self._connect()
             self._watch = self._make_watch()
-        return store(self._connection, self._epoch, batch, self._heads)
+        unsure = self._unsure
+        if unsure is not None:
+            stored = unsure.was_stored(self._connection)
+            self._unsure = None
+            if stored:
+                log.warning("%d events are stored whose commit had reported a failure", len(unsure.events))
+                self._news += unsure.events
+        return self._connection
+
+    def _look_for_the_last(self) -> None:
+        """Find out what became of a commit that failed to report, without waiting for the next one."""
+        try:
+            self._connected()
+        except Exception as error:
+            log.warning("whether the last commit was stored cannot be seen yet: %s", error)
+            self._pause_s = min(self._pause_s * 2, LAST_LOOK_S)
+            self._drop()
+        self._tell()
 
     @staticmethod
     def _all_failed(batch: list[Append], error: Exception) -> list[Outcome]:
@@ -191,20 +240,21 @@ class Writer:
     def _settle(self, batch: list[Append], outcomes: list[Outcome]) -> None:
         for append, outcome in zip(batch, outcomes, strict=True):
             acknowledge(append, outcome)
-        if self._followers:
-            events = [
-                stored.event
-                for append, outcome in zip(batch, outcomes, strict=True)
-                if outcome is None
-                for stored in append.stored
-            ]
-            if events:
-                self._followers.tell(events)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell followers what is stored and new."""
+        if self._news:
+            news, self._news = self._news, []
+            self._followers.tell(news)
 
     def _tidy(self, *, idle: bool) -> None:
         """Chores between batches: snapshots when idle, checkpoints when due."""
         if self._broken is not None:
             self._snapshots.clear()
+            return
+        if self._unsure is not None:
+            self._look_for_the_last()
             return
         try:
             if idle and self._snapshots:
@@ -233,6 +283,8 @@ class Writer:
             self._queue.clear()
         if left:  # only after a bug in this file; nobody may wait for ever
             self._settle(left, [JournalUnavailable("the journal's writer stopped")] * len(left))
+        if self._unsure is not None and self._broken is None:
+            self._look_for_the_last()
         connection, self._connection = self._connection, None
         if connection is not None:
             try:

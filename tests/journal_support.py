@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from executus.errors import JournalError
 from executus.events import (
     GENESIS,
@@ -28,6 +30,7 @@ from executus.events import (
     ToolStarted,
 )
 from executus.events.codec import Stored, encode_event
+from executus.journal import sqlite as sqlite_module
 from executus.ports import Journal
 
 PATIENCE_S = 30.0
@@ -171,3 +174,32 @@ def disk_error(sql: str) -> None:
     error = sqlite3.OperationalError(f"disk I/O error at {sql.split()[0]}")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR
     raise error
+
+
+class Faults:
+    """Faults that a journal's write connections meet. `due(sql)` decides, statement by statement."""
+
+    def __init__(self) -> None:
+        self.due: Callable[[str], bool] = lambda _: False
+        self.fault: Callable[[str], None] = disk_error
+        self.opened = 0
+        self.last: sqlite3.Connection | None = None
+
+    @classmethod
+    def planted(cls, monkeypatch: pytest.MonkeyPatch) -> Faults:
+        """In every write connection that is opened from now on."""
+        made, real_open = cls(), sqlite_module.open_for_writing
+
+        def open_for_writing(path: str) -> FaultyConnection:
+            made.opened += 1
+            made.last = real_open(path)
+            return FaultyConnection(made.last, lambda sql: made.due(sql), lambda sql: made.fault(sql))
+
+        monkeypatch.setattr(sqlite_module, "open_for_writing", open_for_writing)
+        return made
+
+    def commit_then_fail(self, sql: str) -> None:
+        """A fault at COMMIT: it works, and reports a failure."""
+        assert self.last is not None
+        self.last.execute("COMMIT")
+        disk_error(sql)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from journal_support import PATIENCE_S, FaultyConnection, RunLog, Sent, a_run, disk_error, note, started
+from journal_support import PATIENCE_S, Faults, RunLog, Sent, a_run, note, started
 
 from executus.errors import Deposed, JournalConflict, JournalError, JournalUnavailable, Overloaded
 from executus.events.codec import Stored
@@ -17,35 +17,9 @@ from executus.journal import checkpoints as checkpoints_module
 from executus.journal import sqlite as sqlite_module
 
 
-class Faults:
-    """Faults that a journal's write connections meet. `due(sql)` decides, statement by statement."""
-
-    def __init__(self) -> None:
-        self.due: Callable[[str], bool] = lambda _: False
-        self.fault: Callable[[str], None] = disk_error
-        self.opened = 0
-        self.seen: list[str] = []
-
-    def wrap(self, path: str) -> FaultyConnection:
-        self.opened += 1
-        return FaultyConnection(real_open(path), self._picks, self.fault_now)
-
-    def _picks(self, sql: str) -> bool:
-        self.seen.append(sql)
-        return self.due(sql)
-
-    def fault_now(self, sql: str) -> None:
-        self.fault(sql)
-
-
-real_open = sqlite_module.open_for_writing
-
-
 @pytest.fixture
 def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
-    made = Faults()
-    monkeypatch.setattr(sqlite_module, "open_for_writing", made.wrap)
-    return made
+    return Faults.planted(monkeypatch)
 
 
 @pytest.fixture
@@ -106,13 +80,7 @@ def test_a_failed_commit_is_an_unknown_outcome_on_a_new_connection(journal: Sqli
 def test_a_commit_that_worked_but_reported_failure_is_found_by_looking(journal: SqliteJournal, faults: Faults) -> None:
     run = a_run(journal)
 
-    def commit_then_fail(sql: str) -> None:
-        connection = journal._writer._connection
-        assert connection is not None
-        connection._real.execute("COMMIT")  # type: ignore[attr-defined]
-        disk_error(sql)
-
-    faults.due, faults.fault = (lambda sql: sql == "COMMIT"), commit_then_fail
+    faults.due, faults.fault = (lambda sql: sql == "COMMIT"), faults.commit_then_fail
     sent = run.send(note(1))
     assert isinstance(sent.answer(), JournalUnavailable)
     faults.due = lambda _: False

@@ -19,6 +19,8 @@ class Disk:
     rows: list[tuple[str, int, str, bytes]] = field(default_factory=list)
     decoded: list[Event] = field(default_factory=list)
     """The rows as a reader sees them."""
+    by: list[int] = field(default_factory=list)
+    """Epoch of the host that stored each row; 0 for somebody who is no host."""
     logs: dict[str, list[int]] = field(default_factory=dict)
     heads: dict[str, Head] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
@@ -26,7 +28,8 @@ class Disk:
     epoch: int = 0
     _folded: dict[str, Checkpoint] = field(default_factory=dict)
 
-    def store(self, stored: Stored) -> int:
+    def store(self, stored: Stored, epoch: int) -> int:
+        self.by.append(epoch)
         event = stored.event
         row = event.run_id, event.version, event.tag, stored.state
         self.rows.append(row)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 
+from msgspec.structs import force_setattr
 from sim_world import SimScheduler, World
 
 from executus.errors import JournalError, JournalUnavailable, RequestRepeated, UnknownRun
@@ -15,7 +17,11 @@ from executus.projections import Checkpoint
 
 
 class SimJournal:
-    """The part of `Journal` that actors use, on a disk, with faults. Appends wait for a commit, as in the real one."""
+    """The part of `Journal` that actors use, on a disk, with faults. Appends wait for a commit, as in the real one.
+
+    After a commit that failed nobody knows what was stored: followers are told of nothing more before this journal has
+    looked, and then of what it found.
+    """
 
     def __init__(self, world: World, scheduler: SimScheduler) -> None:
         self.world, self.scheduler, self.disk = world, scheduler, world.disk
@@ -23,7 +29,11 @@ class SimJournal:
         self.epoch = self.disk.epoch
         self.waiting: list[Append] = []
         self.followers: list[Follower] = []
-        self.told = len(self.disk.rows)
+        self.unsure: list[Event] = []
+        """Stored by a commit that reported a failure, and not yet found."""
+        self.told: list[int] = []
+        """Positions of which followers were told."""
+        self.fate = random.Random(f"{world.seed}: looks of {self.epoch}")
 
     def append(self, append: Append) -> None:
         if not self.waiting:
@@ -35,25 +45,38 @@ class SimJournal:
         world, who = self.world, self.world.personality
         batch, self.waiting = self.waiting, []
         world.maybe_crash(who.crash)
+        self.look()
         fails = world.faulty() and world.rng.random() < who.commit_fails
         stores = not fails or world.rng.random() < 0.5
         outcomes: list[tuple[Append, JournalError | None]] = []
+        news: list[Event] = []
         for append in batch:
-            outcomes.append((append, self.store(append) if stores else None))
+            error = self.store(append) if stores else None
+            outcomes.append((append, error))
+            if stores and error is None:
+                news += [self.disk.decoded[stored.event.position - 1] for stored in append.stored]
         world.maybe_crash(who.crash)
         for append, error in outcomes:
             if fails:
                 error = JournalUnavailable("the commit failed; what was stored is unknown")
             append.done(error)
-        if not fails:
-            self.tell()
+        if fails:
+            self.unsure = news
+            self.scheduler.call_later(self.fate.random() * 0.2, self.look)
+        else:
+            self.tell(news)
 
-    def tell(self) -> None:
-        """Tell followers what was committed, and first what an earlier, failed commit has left there after all."""
-        told, self.told = self.told, len(self.disk.rows)
-        if told < self.told:
+    def look(self) -> None:
+        """Find what a commit that failed has stored after all."""
+        found, self.unsure = self.unsure, []
+        self.tell(self.world.bugs.found(found))
+
+    def tell(self, news: Sequence[Event]) -> None:
+        """Tell followers what was committed."""
+        if news:
+            self.told += [event.position for event in news]
             for follower in self.followers:
-                follower(self.disk.decoded[told : self.told])
+                follower(news)
 
     def follow(self, follower: Follower) -> None:
         self.followers.append(follower)
@@ -70,7 +93,8 @@ class SimJournal:
             return refused
         position = 0
         for stored in append.stored:
-            position = disk.store(stored)
+            position = disk.store(stored, self.epoch)
+            force_setattr(stored.event, "position", position)
         if append.request_key:
             disk.requests[append.request_key] = append.run_id
         advance_head(head, append, position)
@@ -89,7 +113,7 @@ class SimJournal:
             cause="rival",
             epoch=self.epoch,
         )
-        head.position = self.disk.store(note)
+        head.position = self.disk.store(note, 0)
         head.version, head.hash = note.event.version, note.event.hash
 
     def read(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:

@@ -65,6 +65,9 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
         if address is None and is_kept_waiting(world, host, run_id):
             continue
         problems.append("P5: a run neither ends nor is visibly set aside")
+    mine = [position for position, epoch in enumerate(world.disk.by, 1) if epoch == host.journal.epoch]
+    if host.journal.told != mine:
+        problems.append("P10: followers were not told just what was stored, in order")
     problems += judge_family(world, host)
     problems += judge_ledgers(world, host)
     watched = set(host.observers._watched)
@@ -78,7 +81,6 @@ def judge_ledgers(world: World, host: Host) -> list[str]:
     if host.budgets is None:
         return []
     problems: list[str] = []
-    host.journal.tell()  # as with the next commit: the last one may have failed and be there after all
     for payer in sorted(set(world.purses.payers.values())):
         if any(world.purses.payers.get(run_id) == payer for run_id in host.directory):
             continue  # nothing is held back for a run that was set aside, whatever the log says

@@ -236,6 +236,10 @@ class Bugs:
     def stop_taking(self, calls: Any) -> None:
         calls.stop_taking()
 
+    def found(self, stored: list[Event]) -> list[Event]:
+        """What a journal tells of what a failed commit has stored."""
+        return stored
+
     def recoverable(self, journal: Journal, agents: dict[str, Agent]) -> list[Any]:
         return list(recoverable(journal, agents, {}))
 

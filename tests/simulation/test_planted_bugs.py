@@ -16,7 +16,7 @@ from executus.actors.run.asking import Asked, RunAppend
 from executus.actors.run.messages import AcceptReply, CancelRun, EndByDeadline, ResumeRun, RunMessage
 from executus.actors.supervisor import Supervisor
 from executus.errors import JournalConflict, JournalError
-from executus.events import TERMINAL_TAGS, RunFinished
+from executus.events import TERMINAL_TAGS, Event, RunFinished
 from executus.journal.rules import Head
 from executus.ports import Append
 from executus.projections import Wake
@@ -200,6 +200,13 @@ class TakesEverything(Bugs):
         return None
 
 
+class NeverLooksAgain(Bugs):
+    """What a commit that failed to report has stored is never told."""
+
+    def found(self, stored: list[Event]) -> list[Event]:
+        return []
+
+
 def with_actor(kind: type) -> Bugs:
     bugs = Bugs()
     bugs.run_actor = kind
@@ -235,6 +242,7 @@ PLANTED = {
     "WritesAfterTheEnd": WritesAfterTheEnd,
     "TakesWhatFits": TakesWhatFits,
     "TakesEverything": TakesEverything,
+    "NeverLooksAgain": NeverLooksAgain,
 }
 
 
