@@ -112,6 +112,16 @@ class JournalUnavailable(JournalError):
     """The journal could not store or read now (disk full, I/O error, closed); what was acknowledged is safe."""
 
 
+class ArchiveMissing(JournalUnavailable):
+    """A run's events were moved to the journal's archive, and it is not there: put it back beside the journal."""
+
+    def __init__(self, run_id: str, path: str, why: str) -> None:
+        super().__init__(
+            f"run {run_id} was moved to {path}, which cannot be read: {why}; put it back beside the journal"
+        )
+        self.run_id, self.path, self.why = run_id, path, why
+
+
 class JournalConflict(JournalError):
     """Somebody else appended first: read again, decide again."""
 

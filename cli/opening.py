@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import JournalError
 from ..events import RunInfo
-from ..journal import open_journal, read_journal
+from ..journal import OutsideReader, open_journal, read_journal
 from ..ports import Journal, RunSummary
 from ..projections.overview import Overview, overview
 from .program import Misuse, Unopened
@@ -21,7 +21,7 @@ MIN_DIGITS = 4
 
 
 @contextmanager
-def reading(db: Path) -> Generator[Journal]:
+def reading(db: Path) -> Generator[OutsideReader]:
     """The journal at `db`, for reading only; safe while a host writes."""
     if not db.exists():
         raise Unopened(f"there is no journal at {db}; make one with `executus demo`, or name another with --db")

@@ -280,17 +280,29 @@ def import_(file: Path, form: str, db: Path, as_json: bool) -> None:
 
 @executus.command(short_help="Check every log.")
 @click.argument("run", required=False)
+@click.option(
+    "--since",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="POSITION",
+    help="Only runs with events after this position of the journal.",
+)
+@click.option("--deep", is_flag=True, help="Let SQLite compare every index with its table, too.")
 @db_option
 @json_option
-def verify(run: str | None, db: Path, as_json: bool) -> None:
-    """Check RUN, or every run: hash chain, no gaps, one end, and that folding its log again gives the same.
+def verify(run: str | None, since: int, deep: bool, db: Path, as_json: bool) -> None:
+    """Check RUN, or the whole journal: hash chains, no gaps, one end, and that folding each log again gives the same.
+
+    Each problem names the run, and the first version and position where it shows. The file, the index of runs, payloads
+    kept out of line, snapshots and the archive are checked with the journal.
 
     \b
     Examples:
       executus verify
       executus verify 9f3c21aa
+      executus verify --since 1200000
       executus verify --json | jq -r 'select(.type=="problem") | .problem'
     """
     from .verifying import verify_runs
 
-    click.get_current_context().exit(verify_runs(db, run, as_json=as_json))
+    click.get_current_context().exit(verify_runs(db, run, since=since, deep=deep, as_json=as_json))

@@ -3,78 +3,76 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
-from ..errors import JournalError
-from ..events import Event, RunFinished
-from ..journal import verify_run
-from ..ports import Journal
-from ..projections import Checkpoint, advance, fold, stats
+from ..journal import Finding, Inspection
 from .opening import find_run, reading
 from .program import OK, PROBLEM
 from .shapes import print_json
 from .words import harmless, many
 
-MANY_RUNS = 200
-"""From this many runs on there is a progress bar."""
+MANY_EVENTS = 50_000
+"""From this many events on there is a progress bar."""
 
 
-def verify_runs(db: Path, digits: str | None, *, as_json: bool) -> int:
-    """Check one run or all; returns the exit code."""
-    runs = events = problems = 0
-    with reading(db) as journal:
-        ids = [row.run_id for row in journal.runs()] if digits is None else [find_run(journal, digits)]
-        hidden = len(ids) < MANY_RUNS or not sys.stderr.isatty()
-        with click.progressbar(ids, label="verifying", file=sys.stderr, hidden=hidden) as bar:
-            for run_id in bar:
-                row = journal.run(run_id)
-                runs += 1
-                events += row.version if row is not None else 0
-                for problem in _problems(journal, run_id):
-                    problems += 1
-                    if as_json:
-                        print_json({"type": "problem", "run": run_id, "problem": problem})
-                    else:
-                        click.echo(harmless(f"run {run_id}: {problem}"))
+def verify_runs(db: Path, digits: str | None, *, since: int, deep: bool, as_json: bool) -> int:
+    """Check one run or the whole journal; returns the exit code."""
+    with reading(db) as journal, _progress(journal.head() - since if digits is None else 0) as tick:
+        inspection = Inspection(journal, since=since, deep=deep, tick=tick)
+        findings = inspection.of_everything() if digits is None else inspection.of_run(find_run(journal, digits))
+        interrupted = _tell(findings, as_json)
+    _sum_up(inspection, as_json, interrupted)
+    if interrupted:
+        raise KeyboardInterrupt
+    return PROBLEM if inspection.problems else OK
+
+
+@contextmanager
+def _progress(events: int) -> Generator[Callable[[int], None]]:
+    """A bar for people who wait at a terminal."""
+    if events < MANY_EVENTS or not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    with click.progressbar(length=events, label="verifying", file=sys.stderr) as bar:
+        yield lambda done: bar.update(min(done, events) - bar.pos)
+
+
+def _tell(findings: Iterator[Finding], as_json: bool) -> bool:
+    """Print each finding as it comes; True if somebody pressed Ctrl-C."""
+    try:
+        for finding in findings:
+            if as_json:
+                print_json(finding_shape(finding))
+            else:
+                of = f"run {finding.run_id}: " if finding.run_id else ""
+                click.echo(harmless(f"{'(note) ' if finding.remark else ''}{of}{finding}"))
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def finding_shape(finding: Finding) -> dict[str, Any]:
+    """A finding, as `verify --json` prints it."""
+    kind = "remark" if finding.remark else "problem"
+    place = {"run": finding.run_id, "version": finding.version, "position": finding.position}
+    return {"type": kind, **place, kind: str(finding)}
+
+
+def _sum_up(inspection: Inspection, as_json: bool, interrupted: bool) -> None:
+    runs, events, problems = inspection.runs, inspection.events, inspection.problems
     if as_json:
-        print_json({"type": "summary", "runs": runs, "events": events, "problems": problems})
+        shape = {"runs": runs, "events": events, "archived": inspection.archived, "problems": problems}
+        print_json({"type": "summary", **shape, "interrupted": interrupted})
+        return
+    so_far = f"{many(runs, 'run')} ({many(events, 'event')})"
+    if interrupted:
+        click.echo(f"interrupted: {many(problems, 'problem')} so far, in {so_far}")
     elif problems:
-        click.echo(f"{many(problems, 'problem')} in {many(runs, 'run')} ({many(events, 'event')})")
+        click.echo(f"{many(problems, 'problem')} in {so_far}")
     else:
         click.echo(f"{many(runs, 'run')}, {many(events, 'event')}: every log is whole, and folds to what was stored")
-    return PROBLEM if problems else OK
-
-
-def _problems(journal: Journal, run_id: str) -> list[str]:
-    """What is wrong with a run: its log as stored (P2), and then what it adds up to (P7)."""
-    try:
-        problems = verify_run(journal, run_id)
-        if problems:
-            return problems
-        log = journal.read(run_id)
-        loaded = journal.load(run_id)
-    except JournalError as error:
-        return [str(error)]
-    return rebuilt_otherwise(log, loaded)
-
-
-def rebuilt_otherwise(log: list[Event], loaded: Checkpoint) -> list[str]:
-    """How a log differs from `loaded`, the fold that was stored of it, and its end from the sum of its facts."""
-    problems: list[str] = []
-    rebuilt = fold(log[: loaded.version])  # a live run may have grown between the two reads
-    if rebuilt != loaded:
-        problems.append(
-            f"version {loaded.version}: folding the log from its first event gives another state than stored"
-        )
-    so_far = Checkpoint()
-    for event in log:
-        fact = event.fact
-        if isinstance(fact, RunFinished):
-            given = fact.stats
-            counted = stats(so_far.state, given.status, given.error, round(given.runtime_s * 1000))
-            if counted != given:
-                problems.append(f"version {event.version}: the stats at the end are not what the events add up to")
-        so_far = advance(so_far, event)
-    return problems

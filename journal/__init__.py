@@ -4,6 +4,8 @@ if __name__ != "executus.journal":  # loaded a second time under a wrong name: t
     raise ImportError(f"import executus.journal, not {__name__}")
 
 from .beside import BesideJournal
+from .findings import Finding
+from .inspection import Inspection
 from .memory import MemoryJournal
 from .opening import open_journal, read_journal
 from .outside import OutsideReader
@@ -14,6 +16,8 @@ from .verify import verify_run
 
 __all__ = [
     "BesideJournal",
+    "Finding",
+    "Inspection",
     "MemoryJournal",
     "OutsideReader",
     "Router",

@@ -65,6 +65,8 @@ CREATE TABLE recoveries (
         """
 CREATE TABLE archived (
     run_id BLOB PRIMARY KEY,
+    version INTEGER NOT NULL,
+    hash BLOB NOT NULL,
     archived_us INTEGER NOT NULL
 ) WITHOUT ROWID""",
     ),
@@ -73,7 +75,8 @@ CREATE TABLE archived (
 there is one way to today's tables.
 
 owner: boot names the opening, lease_until_us (wall clock) is when others may take over. recoveries: attempts to take up
-a run that have not yet succeeded, counted before each. archived: runs whose events were moved to the archive.
+a run that have not yet succeeded, counted before each. archived: runs whose events up to `version`, which has `hash`,
+were moved to the archive at archived_us (wall clock); the archive has the same rows, of the runs that it holds.
 """
 
 TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"

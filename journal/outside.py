@@ -21,10 +21,12 @@ from typing import Any, NoReturn
 from ..errors import ForkedProcess, JournalError, JournalTooNew, JournalUnavailable, JournalUnreadable
 from ..ports import Append, Follower
 from . import files, forks
+from .archive import Archive
 from .checkpoints import BUSY_MS
 from .followers import Followers
 from .layout import APPLICATION_ID, LAYOUT, TABLE_NAMES, check_sqlite, missing_tables
 from .reading import LogReader
+from .recorder import fetched
 
 log = logging.getLogger("executus.journal")
 
@@ -51,8 +53,8 @@ class OutsideReader(LogReader):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         check_sqlite()
-        super().__init__(self._ask)
         self.path = files.resolve(path)
+        super().__init__(self._ask, Archive(self.path, OutsideReader))
         self._lock = threading.Lock()
         self._idle: list[tuple[Found, sqlite3.Connection]] = []
         self._copies: list[tempfile.TemporaryDirectory[str]] = []
@@ -133,7 +135,7 @@ class OutsideReader(LogReader):
             found = self._look()
             connection = self._lend(found)
             try:
-                rows = connection.execute(sql, parameters).fetchall()
+                rows = fetched(connection, sql, parameters)
                 same = self._look() == found
             except BaseException as error:
                 connection.close()
@@ -227,6 +229,8 @@ class OutsideReader(LogReader):
             forks.unregister(self)
             self._followers.end()
             self._drop_idle()
+            if self.archive is not None:
+                self.archive.close()
         return True
 
     def left_behind(self) -> list[object]:

@@ -2,6 +2,9 @@
 
 Every read is one statement whose rows are all fetched before anything is done with them, so that no reader holds a
 transaction while somebody else's code runs, and the log can always be checkpointed.
+
+Events that were moved to the archive are read from there. Positions and versions leave no gap, so a gap in what was
+found is what says that something was moved: a journal that was never compacted pays nothing for this.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from uuid import UUID
 
-from ..errors import JournalUnavailable, LogCorrupt, UnknownRun
+from ..errors import ArchiveMissing, JournalUnavailable, LogCorrupt, UnknownRun
 from ..events import GENESIS, Event, Opaque
 from ..events.codec import HASH_BYTES, decode_event, decode_fact, run_id_bytes, verify_hash
 from ..ports import RunSummary
 from ..projections import Checkpoint, evolve, evolve_transcript
+from .archive import Archive, Moved
 from .layout import EVENTS_TABLE
-from .snapshots import Snapshot, read_snapshot
+from .snapshots import Snapshot, read_final, read_snapshot
 
 PAGE = 2000
 """Events fetched at once when a whole run is read."""
@@ -36,16 +40,32 @@ _SCAN = (
     f"SELECT originator_version, topic, state, rowid, originator_id FROM {EVENTS_TABLE}"
     " WHERE rowid > ? ORDER BY rowid LIMIT ?"
 )
+_SCAN_MOVED = (
+    f"SELECT originator_version, topic, state, rowid, originator_id FROM {EVENTS_TABLE}"
+    " WHERE rowid > ? AND rowid < ? ORDER BY rowid LIMIT ?"
+)
+_MOVED = "SELECT version, hash FROM archived WHERE run_id = ?"
 _HEAD = "SELECT seq FROM sqlite_sequence WHERE name = ?"
 
 Query = Callable[[str, Sequence[Any]], list[Any]]
 
 
 class LogReader:
-    """Reads the tables through `query`, which runs one statement and returns all its rows."""
+    """Reads the tables through `query`, which runs one statement and returns all its rows. archive: where events were
+    moved to.
+    """
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, archive: Archive | None = None) -> None:
         self._query = query
+        self.archive = archive
+
+    def ask(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one statement, for this room's own modules.
+
+        Raises:
+            JournalUnavailable, sqlite3.Error: it cannot be read now.
+        """
+        return self._query(sql, parameters)
 
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
         try:
@@ -58,7 +78,8 @@ class LogReader:
         return self._fetch_blob(sha256)
 
     def _fetch_blob(self, sha256: bytes) -> bytes | None:
-        found = self._rows("SELECT content FROM blobs WHERE sha256 = ?", sha256)
+        sql = "SELECT content FROM blobs WHERE sha256 = ?"
+        found = self._rows(sql, sha256) or self._ask_archive(sql, sha256)
         if not found:
             return None
         content = found[0][0]
@@ -84,21 +105,70 @@ class LogReader:
         previous = self._hash_at(run_id, after) if verify else GENESIS
         while limit is None or len(events) < limit:
             page = PAGE if limit is None else min(PAGE, limit - len(events))
-            rows = self._events(run_id, after, page)
+            rows = self._page(run_id, after, page, summary.version)
             for version, tag, state, position in rows:
                 after += 1
-                if version != after:
-                    raise LogCorrupt(run_id, after, "this event is missing")
                 event = decode_event(run_id, version, tag, state, position=position, blob=self._fetch_blob)
                 if verify:
                     verify_hash(event, state, previous)
                     previous = event.hash
                 events.append(event)
-            if len(rows) < page:
-                if after < summary.version:
-                    raise LogCorrupt(run_id, after + 1, f"the events from here to {summary.version} are missing")
+            if len(rows) < page and after >= summary.version:
                 break
         return events
+
+    def _page(self, run_id: str, after: int, limit: int, last: int, sql: str = _EVENTS) -> list[Any]:
+        """At most `limit` rows of a run whose versions follow `after` without a gap, from wherever they are; none only
+        if the run ends there. last: the version that the index knows.
+
+        Raises:
+            LogCorrupt: the next event is missing. ArchiveMissing: it was moved, and the archive is not there.
+        """
+        rows = self._events(run_id, after, limit, sql)
+        if not rows and after >= last:
+            return rows
+        if rows and rows[-1][0] == after + len(rows):
+            return rows
+        if whole := _without_gap(rows, after):
+            return whole
+        moved = self._moved(run_id)
+        if moved is None or moved.version <= after:
+            what = "this event is" if rows else f"the events from here to {last} are"
+            raise LogCorrupt(run_id, after + 1, f"{what} missing")
+        archive = self.archive
+        assert archive is not None  # or nothing would be known as moved
+        found = archive.ask(run_id, sql, (run_id_bytes(run_id), after, min(limit, moved.version - after)))
+        if whole := _without_gap(found, after):
+            return whole
+        raise LogCorrupt(run_id, after + 1, f"this event was moved to {archive.path}, and is missing there")
+
+    def _moved(self, run_id: str) -> Moved | None:
+        """Whether, and how far, the run was moved to the archive."""
+        if self.archive is None:
+            return None
+        try:
+            found = self._query(_MOVED, (run_id_bytes(run_id),))
+        except (sqlite3.Error, ValueError):  # an older layout has no such table
+            return None
+        if not found or not isinstance(found[0][0], int) or not isinstance(found[0][1], bytes):
+            return None
+        return Moved(found[0][0], found[0][1])
+
+    def _ask_archive(self, sql: str, *parameters: Any) -> list[Any]:
+        """The archive's rows, for reads of all runs: none if nothing was moved, or if it is not there."""
+        if self.archive is None:
+            return []
+        try:
+            moved = self._query("SELECT 1 FROM archived LIMIT 1", ())
+        except sqlite3.Error:
+            return []
+        if not moved:
+            return []
+        try:
+            return self.archive.ask("", sql, parameters)
+        except ArchiveMissing as error:
+            self.archive.complain(error)
+            return []
 
     def _events(self, run_id: str, after: int, limit: int, sql: str = _EVENTS) -> list[Any]:
         try:
@@ -111,13 +181,15 @@ class LogReader:
     def _hash_at(self, run_id: str, version: int) -> bytes:
         if version == 0:
             return GENESIS
-        found = self._events(run_id, version - 1, 1)
-        if not found or found[0][0] != version:
-            raise LogCorrupt(run_id, version, "this event is missing")
+        found = self._page(run_id, version - 1, 1, version)
         return bytes(found[0][2][:HASH_BYTES])
 
     def rows(self, run_id: str) -> list[tuple[int, int, str, bytes | str]]:
-        """(version, position, tag, state) of everything stored of a run, undecoded, in order of version."""
+        """(version, position, tag, state) of everything stored of a run, undecoded, in order of version.
+
+        Raises:
+            ArchiveMissing: some of it was moved, and the archive is not there.
+        """
         found: list[tuple[int, int, str, bytes | str]] = []
         try:
             run_id_bytes(run_id)
@@ -125,7 +197,19 @@ class LogReader:
             return found
         while page := self._events(run_id, found[-1][0] if found else -1, PAGE):
             found.extend((version, position, tag, state) for version, tag, state, position in page)
-        return found
+        moved = self._moved(run_id)
+        if moved is None:
+            return found
+        archive = self.archive
+        assert archive is not None
+        both = {version: (version, position, tag, state) for version, position, tag, state in found}
+        at = -1
+        while page := archive.ask(run_id, _EVENTS, (run_id_bytes(run_id), at, PAGE)):
+            at = page[-1][0]
+            for version, tag, state, position in page:
+                if version <= moved.version:
+                    both.setdefault(version, (version, position, tag, state))
+        return [both[version] for version in sorted(both)]
 
     # -------------------------------------------------------------- folding
 
@@ -141,16 +225,16 @@ class LogReader:
         summary = self.run(run_id)
         if summary is None:
             raise UnknownRun(run_id)
+        if not start.version and (final := self._final(run_id, summary)) is not None:
+            start = final.checkpoint
         state, transcript, version = start.state, start.transcript, start.version
         digest, elapsed_ms = start.hash, start.elapsed_ms
-        rows: list[Any] = []
         blob = self._fetch_blob
-        while version == start.version or len(rows) == PAGE:
-            rows = self._events(run_id, version, PAGE, _FACTS)
-            for found, tag, stored in rows:
+        rows: list[Any] = [None]
+        while rows and (len(rows) == PAGE or version < summary.version or version == start.version):
+            rows = self._page(run_id, version, PAGE, summary.version, _FACTS)
+            for _, tag, stored in rows:
                 version += 1
-                if found != version:
-                    raise LogCorrupt(run_id, version, "this event is missing")
                 fact, elapsed_ms = decode_fact(run_id, version, tag, stored, blob=blob)
                 try:
                     state, transcript = evolve(state, fact), evolve_transcript(transcript, fact)
@@ -158,21 +242,28 @@ class LogReader:
                     raise LogCorrupt(run_id, version, f"the log does not fold: {error!r}") from error
             if rows:
                 digest = bytes(rows[-1][2][:HASH_BYTES])
-            else:
-                break
-        if version < summary.version:
-            raise LogCorrupt(run_id, version + 1, f"the events from here to {summary.version} are missing")
         return Checkpoint(state, transcript, version, digest, elapsed_ms)
 
     def _snapshot(self, run_id: str) -> Snapshot | None:
         return read_snapshot(self._query, run_id)
+
+    def _final(self, run_id: str, summary: RunSummary) -> Snapshot | None:
+        """What a run that was moved to the archive has left here, if that can be used: then no archive is needed."""
+        if not summary.over or self._events(run_id, 0, 1, _FACTS):
+            return None
+        moved = self._moved(run_id)
+        return read_final(self._query, run_id, moved.version, moved.hash) if moved is not None else None
 
     # -------------------------------------------------------------- all runs
 
     def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """See `ports.Journal.scan`."""
         events: list[Event] = []
-        for version, tag, state, position, run in self._rows(_SCAN, after, limit):
+        rows = self._rows(_SCAN, after, limit)
+        if rows and rows[-1][3] != after + len(rows):  # some were moved, or are missing
+            moved = self._ask_archive(_SCAN_MOVED, after, rows[-1][3], limit)
+            rows = sorted({row[3]: row for row in (*moved, *rows)}.values(), key=lambda row: row[3])[:limit]
+        for version, tag, state, position, run in rows:
             run_id = _text_of(run)
             try:
                 event = decode_event(run_id, version, tag, state, position=position, blob=self._fetch_blob)
@@ -216,3 +307,11 @@ def _text_of(run: Any) -> str:
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _without_gap(rows: list[Any], after: int) -> list[Any]:
+    """The rows up to the first one whose version does not follow."""
+    for number, row in enumerate(rows):
+        if row[0] != after + number + 1:
+            return rows[:number]
+    return rows

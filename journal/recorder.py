@@ -112,17 +112,7 @@ class ReadConnections(SQLiteConnectionPool):
         """
         lent = self.get_connection()
         try:
-            rows = lent.raw.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
-            if "decode to UTF-8" not in str(error):
-                self.drop_connection(lent)
-                raise
-            lent.raw.text_factory = _readable  # somebody damaged a tag: show it rather than stop at it
-            try:
-                rows = lent.raw.execute(sql, parameters).fetchall()
-            finally:
-                self.drop_connection(lent)
-            return rows
+            rows = fetched(lent.raw, sql, parameters)
         except BaseException:
             self.drop_connection(lent)
             raise
@@ -149,6 +139,33 @@ class ReadConnections(SQLiteConnectionPool):
 
     def __del__(self) -> None:
         """Nothing: the journal closes its connections, and a forked child must not."""
+
+
+def fetched(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> list[Any]:
+    """All rows of one statement, also if somebody put into a text what is none: it is shown rather than stopped at.
+
+    Raises:
+        sqlite3.Error: as SQLite does, also where Python stumbles over a damaged name in SQLite's own sentence.
+    """
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    except UnicodeDecodeError:
+        raise damaged("the file is damaged: a name in it is no text") from None
+    except sqlite3.OperationalError as error:
+        if "decode to UTF-8" not in str(error):
+            raise
+    connection.text_factory = _readable
+    try:
+        return connection.execute(sql, parameters).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def damaged(why: str) -> sqlite3.DatabaseError:
+    """What SQLite raises for a file that is not as it should be."""
+    error = sqlite3.DatabaseError(why)
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 def _readable(text: bytes) -> str:

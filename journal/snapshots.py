@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -23,6 +23,10 @@ from .layout import EVENTS_TABLE
 WORTH_IT = 2000
 """Events that had to be folded before a snapshot is left for the next time."""
 
+_FINAL = (
+    "SELECT originator_version, state FROM snapshots WHERE originator_id = ? AND originator_version = ? AND topic = ?"
+)
+_ALL = "SELECT originator_version, state FROM snapshots WHERE originator_id = ? AND topic = ?"
 _NEWEST = (
     "SELECT s.originator_version, s.state, e.state FROM snapshots s"
     f" JOIN {EVENTS_TABLE} e ON e.originator_id = s.originator_id AND e.originator_version = s.originator_version"
@@ -48,6 +52,9 @@ class Snapshot(msgspec.Struct, frozen=True):
     run_id: str
     checkpoint: Checkpoint
 
+
+UNUSABLE: Final = (sqlite3.Error, ValueError, TypeError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError)
+"""What a snapshot may raise that cannot be used."""
 
 _decode = msgspec.msgpack.Decoder(_Body).decode
 
@@ -92,13 +99,37 @@ def read_snapshot(query: Callable[[str, Sequence[Any]], list[Any]], run_id: str)
     """The newest usable snapshot of the run, or None; whatever is wrong with it, the log is still there."""
     try:
         found = query(_NEWEST, (run_id_bytes(run_id), shape())) if shape() else []
-        if not found:
-            return None
-        version, state, event = found[0]
-        body = _decode(state)
-        if body.hash != event[:HASH_BYTES]:
-            return None
-    except (sqlite3.Error, ValueError, TypeError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError):
+        return _opened(run_id, found[0][0], found[0][1], found[0][2][:HASH_BYTES]) if found else None
+    except UNUSABLE:
         return None
+
+
+def read_final(
+    query: Callable[[str, Sequence[Any]], list[Any]], run_id: str, version: int, digest: bytes
+) -> Snapshot | None:
+    """The snapshot of a run whose events up to `version`, which has the hash `digest`, are in the archive; or None."""
+    try:
+        found = query(_FINAL, (run_id_bytes(run_id), version, shape())) if shape() else []
+        return _opened(run_id, found[0][0], found[0][1], digest) if found else None
+    except UNUSABLE:
+        return None
+
+
+def read_all(query: Callable[[str, Sequence[Any]], list[Any]], run_id: str) -> tuple[dict[int, Checkpoint], int]:
+    """Every snapshot of the run that this version would look at, by version; and how many of them cannot be used."""
+    found: dict[int, Checkpoint] = {}
+    useless = 0
+    for version, state in query(_ALL, (run_id_bytes(run_id), shape())) if shape() else []:
+        try:
+            found[version] = _opened(run_id, version, state, None).checkpoint
+        except UNUSABLE:
+            useless += 1
+    return found, useless
+
+
+def _opened(run_id: str, version: int, state: bytes, digest: bytes | None) -> Snapshot:
+    body = _decode(state)
+    if digest is not None and body.hash != digest:
+        raise ValueError("a snapshot of another log")
     spoken = Transcript(Grown(body.messages), body.asked, body.answers, body.heard)
     return Snapshot(run_id, Checkpoint(body.state, spoken, version, body.hash, body.elapsed_ms))

@@ -15,6 +15,7 @@ from ..errors import ForkedProcess, JournalUnreadable
 from ..ports import Append, Follower
 from ..projections import Checkpoint
 from . import files, forks
+from .archive import Archive
 from .checkpoints import BUSY_MS, WAL_BYTES
 from .followers import Followers
 from .layout import (
@@ -26,6 +27,7 @@ from .layout import (
     missing_tables,
     upgrade_statements,
 )
+from .outside import OutsideReader
 from .reading import LogReader
 from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
 from .snapshots import WORTH_IT, Snapshot
@@ -141,7 +143,7 @@ class SqliteJournal(LogReader):
             raise
         self._followers = Followers()
         self._connections = ReadConnections(self.path, lambda: open_for_reading(self.path))
-        super().__init__(self._ask)
+        super().__init__(self._ask, Archive(self.path, OutsideReader))
         self.recorder = EventsRecorder(ReadStore(self._connections), EVENTS_TABLE)
         self._writer = Writer(
             lambda: open_for_writing(self.path),
@@ -253,6 +255,8 @@ class SqliteJournal(LogReader):
     def _writer_ended(self) -> None:
         """On the writer's thread, after the last commit: readers, then the guard, then the lock."""
         self._followers.end()
+        if self.archive is not None:
+            self.archive.close()
         self._connections.close(then=self._let_go)
 
     def _let_go(self) -> None:

@@ -10,7 +10,7 @@ from .agents import MOST, Agent, Delegate, Phase, Progress, Skill, is_seconds
 from .budget import Allowance, Budget, Window
 from .family import Palette
 from .files import ArtifactStore, Delivery, FileStager, InputFile, Parcel
-from .journal import Append, Follower, Journal, RunSummary
+from .journal import Append, Follower, Journal, RunSummary, request_key_of
 from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
 from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
 from .system import Clock, Ids
@@ -60,4 +60,5 @@ __all__ = [
     "Verdict",
     "Window",
     "is_seconds",
+    "request_key_of",
 ]

@@ -24,6 +24,11 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     hash: bytes
 
 
+def request_key_of(caller: str, request_id: str) -> str:
+    """The key under which a journal remembers a request: request ids are a caller's own."""
+    return f"{caller}\n{request_id}" if request_id else ""
+
+
 class Append(Protocol):
     """One append on its way: facts of one run, in order, that are stored together or not at all.
 

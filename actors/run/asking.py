@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import JournalError, MessageRefused
 from ...events import RunFinished
 from ...events.codec import Stored
+from ...ports.journal import request_key_of as request_key_of
 from ..address import Address
 from ..pooled import Scheduler
 from .messages import RunMessage
@@ -93,8 +94,3 @@ class RunAppend:
         self.error = error
         self._scheduler.lend()
         self._address.tell(self)
-
-
-def request_key_of(caller: str, request_id: str) -> str:
-    """The key under which a journal remembers a request: request ids are a caller's own."""
-    return f"{caller}\n{request_id}" if request_id else ""

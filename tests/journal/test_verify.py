@@ -32,24 +32,27 @@ STATE = "UPDATE stored_events SET state = {} WHERE originator_id = ? AND origina
 DAMAGES = {
     "a flipped byte": (
         STATE.format("CAST(replace(CAST(state AS TEXT), 'number', 'numbex') AS BLOB)"),
-        "version 5: .*chain",
+        "version 5, position .*: .*chain",
     ),
-    "a damaged envelope": (STATE.format("substr(state, 1, 40)"), "version 5: .*does not decode"),
-    "text": (STATE.format("'text'"), "version 5"),
-    "nothing": (STATE.format("x''"), "version 5"),
+    "a damaged envelope": (STATE.format("substr(state, 1, 40)"), "version 5, position .*: .*does not decode"),
+    "text": (STATE.format("'text'"), "version 5, position .*: its content is stored as str"),
+    "nothing": (STATE.format("x''"), "version 5, position .*: .*does not decode"),
     "another event's content": (
         STATE.format("(SELECT state FROM stored_events e WHERE e.originator_version = 4 LIMIT 1)"),
-        "version 5: .*chain",
+        "version 5, position .*: .*chain",
     ),
     "another tag": (
         "UPDATE stored_events SET topic = 'moon-landed' WHERE originator_id = ? AND originator_version = 5",
-        "version 5: .*chain",
+        "version 5, position .*: .*chain",
     ),
     "a tag that is no text": (
         "UPDATE stored_events SET topic = CAST(x'ff' AS TEXT) WHERE originator_id = ? AND originator_version = 5",
-        "version 5: .*chain",
+        "version 5, position .*: .*chain",
     ),
-    "a hole": ("DELETE FROM stored_events WHERE originator_id = ? AND originator_version = 5", "version 5: .*missing"),
+    "a hole": (
+        "DELETE FROM stored_events WHERE originator_id = ? AND originator_version = 5",
+        "version 5, position .*: .*missing",
+    ),
     "a cut tail": ("DELETE FROM stored_events WHERE originator_id = ? AND originator_version > 8", "ends at version 8"),
     "no events": ("DELETE FROM stored_events WHERE originator_id = ?", "ends at version 0"),
     "no row in the index": ("DELETE FROM runs WHERE run_id = ?", "no row"),
