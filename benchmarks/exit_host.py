@@ -7,6 +7,7 @@ was asked to.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import signal
 import sys
 import threading
@@ -171,6 +172,7 @@ async def leave_async(state: str, way: str, path: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # exits.py asks so when this process hangs
     _, chosen_state, chosen_way, chosen_path = sys.argv
     where = None if chosen_path == "-" else Path(chosen_path)
     if chosen_way.startswith("async"):

@@ -5,11 +5,13 @@ loop's executor, in a process of its own. Ways: close, a forgotten close, an exc
 action and with a handler that calls close, SIGINT once and twice; hosts with and without an event loop of their own.
 Each must end within close's timeout + 1 s of being told to, with the return code of its way, and with nothing on
 standard error but the traceback of what the host itself raised. A stored journal must verify and be free afterwards.
+A host that hangs is asked for the stacks of its threads, and whoever else still holds its standard error is named.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -86,12 +88,45 @@ def leave(state: str, way: str, folder: Path | None, rng: random.Random) -> Exit
         problems = [] if word == "ready" else ["it did not get ready"]
         problems += _judge(way, seconds, host.returncode, said)
     except subprocess.TimeoutExpired:
-        host.kill()
-        _, said = host.communicate()
-        seconds, problems = GIVE_UP_S, [f"it hung: {said[-500:]}"]
+        seconds, problems = GIVE_UP_S, [_autopsy(host)]
     if folder is not None and run_id != "-":
         problems += _look(folder / "runs.db", run_id)
     return Exit(state, way, folder is not None, seconds, tuple(problems))
+
+
+def _autopsy(host: subprocess.Popen[str]) -> str:
+    """End a host that hangs; return what its threads were doing, or who outlived it and keeps its output open."""
+    alive = host.poll() is None
+    others = _holders_of_output(host)
+    if alive:
+        host.send_signal(signal.SIGUSR1)  # exit_host has faulthandler answer to that
+        time.sleep(1.0)
+        host.kill()
+    for process, _ in others:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    _, said = host.communicate()
+    what = "it hung" if alive else f"it ended with code {host.returncode}, and left processes behind"
+    return f"{what}; others: {others}; it said: {said[-20_000:]}"
+
+
+def _holders_of_output(host: subprocess.Popen[str]) -> list[tuple[int, str]]:
+    """(process id, what is known of it) of the others that have the host's standard error open. Linux."""
+    assert host.stderr is not None
+    pipe = os.fstat(host.stderr.fileno()).st_ino
+    found: list[tuple[int, str]] = []
+    for process in Path("/proc").glob("[0-9]*"):
+        if int(process.name) in (host.pid, os.getpid()):
+            continue
+        with contextlib.suppress(OSError):
+            if any(one.stat().st_ino == pipe for one in (process / "fd").iterdir()):
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                tasks = [
+                    (one.joinpath("comm").read_text().strip(), one.joinpath("wchan").read_text())
+                    for one in (process / "task").iterdir()
+                ]
+                found.append((int(process.name), f"{words[:200]} {tasks}"))
+    return found
 
 
 def _signal(host: subprocess.Popen[str], way: str, rng: random.Random) -> None:
@@ -137,14 +172,27 @@ def _look(path: Path, run_id: str) -> list[str]:
     return problems
 
 
-def every_exit(count: int, seed: int) -> list[tuple[str, str, bool]]:
+def every_exit(count: int, seed: int, state: str | None, way: str | None) -> list[tuple[str, str, bool]]:
     """`count` exits: the ways in turn, each from its states, in memory and stored, in random order."""
     rng = random.Random(seed)
-    places = {way: [(state, way, stored) for state in STATES for stored in (False, True)] for way in CODES}
+    ways = [way] if way else list(CODES)
+    states = [state] if state else list(STATES)
+    places = {one: [(state, one, stored) for state in states for stored in (False, True)] for one in ways}
     for some in places.values():
         rng.shuffle(some)
-    ways = list(CODES)
     return [places[way := ways[n % len(ways)]][n // len(ways) % len(places[way])] for n in range(count)]
+
+
+@contextlib.contextmanager
+def _load(processes: int) -> Iterator[None]:
+    """Burn the processor meanwhile."""
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for one in burning:
+            one.kill()
+            one.wait()
 
 
 def main() -> int:
@@ -153,6 +201,9 @@ def main() -> int:
     parser.add_argument("--exits", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     parser.add_argument("--at-once", type=int, default=2, help="hosts at the same time (default 2)")
+    parser.add_argument("--state", choices=STATES, help="only from this state")
+    parser.add_argument("--way", choices=sorted(CODES), help="only this way")
+    parser.add_argument("--load", type=int, default=0, help="processes that burn the processor meanwhile (default 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
     options = parser.parse_args()
     rng = random.Random(options.seed)
@@ -162,8 +213,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="executus-exit-") as folder:
             return leave(state, way, Path(folder) if stored else None, rng)
 
-    with ThreadPoolExecutor(options.at_once) as pool:
-        exits = list(pool.map(one, every_exit(options.exits, options.seed)))
+    with ThreadPoolExecutor(options.at_once) as pool, _load(options.load):
+        exits = list(pool.map(one, every_exit(options.exits, options.seed, options.state, options.way)))
     bad = [one for one in exits if one.problems]
     seconds = sorted(one.seconds for one in exits)
     figures: dict[str, Any] = {

@@ -1,108 +1,48 @@
-"""A host made to be killed: live runs on one journal, callers that note acknowledgements, tools that note executions.
+"""A host made to be killed: live runs on one journal, and callers that note what was acknowledged to them.
 
-It is forked by `kill_loop.py`. Notes are lines appended with one write each, so that a SIGKILL leaves whole ones.
+It is forked by `kill_loop.py`, and started under a recorder of writes by `power_cuts.py`. Its agents: `kill_agents.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import os
 import queue
 import random
+import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import executus.wiring
-from executus import Agent, ModelRequest, Run, Runtime, ScriptedModel, ToolContext, tool
-from executus.adapters.models.scripted import call
-from executus.errors import ExecutusError, MessageRefused
-from executus.events import InputAwaited, RunFinished, Text
+import kill_agents  # beside this file
+from kill_agents import CALLERS, Notes
 
-STEPS = 6
-"""Model calls of a run that nobody speaks to."""
+import executus.wiring
+from executus import Allowance, Run, Runtime
+from executus.errors import ExecutusError, JournalError, MessageRefused, RuntimeClosed
+from executus.events import ApprovalRequested, InputAwaited, RunFinished
+from executus.journal import checkpoints
+from executus.projections.ledger import recount
+from executus.projections.outbox import outbox
+from executus.wiring import everything
 
 REQUESTS_AGAIN = 8
 """Requests that a caller makes again after a reboot, not knowing whether they were heard."""
 
+LAST_WAIT_S = 120.0
 
-class Notes:
-    """An append-only file of lines."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-
-    def line(self, *words: object) -> None:
-        """Write one line, at once."""
-        os.write(self._file, (" ".join(map(str, words)) + "\n").encode())
-
-
-# ------------------------------------------------------------------ the agent
-
-
-def reply(request: ModelRequest) -> Any:
-    """What the model says depends on the step alone: tools of every class, then a last word."""
-    if request.step % STEPS == 0 or _spoken_to(request):
-        return "That is all."
-    effects = ("pure", "idempotent", "once")
-    chosen = [effects[(request.step + offset) % 3] for offset in range(1 + request.step % 3)]
-    calls = [
-        call(f"{effect}_{kind}", number=request.step)
-        for effect, kind in zip(chosen, ("async", "thread", "async"), strict=False)
-    ]
-    return ["Working.", *calls]
-
-
-def _spoken_to(request: ModelRequest) -> bool:
-    last = request.messages[-1]
-    return last.role == "user" and isinstance(last.parts[0], Text) and last.parts[0].text.startswith("word-")
-
-
-class Hesitant(ScriptedModel):
-    """Takes up to 20 ms to answer."""
-
-    async def reply(self, request: ModelRequest) -> Any:
-        """See `Model`."""
-        await asyncio.sleep(random.random() * 0.02)
-        return await super().reply(request)
-
-
-def make_agent(effects: Notes, epoch: list[int]) -> Agent:
-    """An agent whose tools write a line for each execution: effect class, idempotency key, epoch of the host."""
-
-    def noted(effect: Any, kind: str) -> Any:
-        name = f"{'once' if effect == 'never_retry' else effect}_{kind}"
-
-        if kind == "async":
-
-            @tool(effect=effect, name=name)
-            async def act(number: int, context: ToolContext) -> str:
-                effects.line(effect, context.key, epoch[0])
-                await asyncio.sleep(random.random() * 0.01)
-                return "x" * 200
-
-            return act
-
-        @tool(effect=effect, name=name)
-        def act_in_thread(number: int, context: ToolContext) -> str:
-            effects.line(effect, context.key, epoch[0])
-            time.sleep(random.random() * 0.01)
-            return "y" * 200
-
-        return act_in_thread
-
-    tools = [noted(effect, kind) for effect in ("pure", "idempotent", "never_retry") for kind in ("async", "thread")]
-    return Agent("worker", model=Hesitant(reply), tools=tools, max_steps=100)
-
-
-# ------------------------------------------------------------------ the callers
+WAL = "EXECUTUS_KILL_WAL"
+"""Environment variable: bytes at which the write-ahead log is copied into the database, instead of the usual."""
 
 
 class Callers:
-    """Threads that start runs, advise them and talk to those that wait; each notes what was acknowledged to it."""
+    """Threads that start runs, advise them, talk to those that wait and say yes or no; each notes what was acknowledged
+    to it.
+    """
 
     def __init__(self, runtime: Runtime, acks: Notes, runs: int, first_request: int) -> None:
         self.runtime = runtime
@@ -111,7 +51,8 @@ class Callers:
         self.next_request = first_request
         self.live: dict[str, Run] = {}
         self.room = threading.Semaphore(0)
-        self.waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.talking: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.asking: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
     def begin(self, *, drain: bool) -> None:
         """Start every thread."""
@@ -122,9 +63,9 @@ class Callers:
         for _ in range(0 if drain else self.runs - len(self.live)):
             self.room.release()
         recovered = list(self.live.values())
-        jobs = [lambda: self.listen(events, drain), lambda: self.talk(recovered)]
+        jobs = [lambda: self.listen(events, drain), lambda: self.talk(recovered), self.answer]
         for job in jobs + ([] if drain else [self.start, self.start, self.advise]):
-            threading.Thread(target=job, daemon=True).start()
+            threading.Thread(target=_until_closed, args=(job,), daemon=True).start()
 
     def listen(self, events: Any, drain: bool) -> None:
         """Note every event."""
@@ -134,14 +75,23 @@ class Callers:
                 if self.live.pop(event.run_id, None) is not None and not drain:
                     self.room.release()
             elif isinstance(event.fact, InputAwaited):
-                self.waiting.put(event.run_id)
+                self.talking.put(event.run_id)
+            elif isinstance(event.fact, ApprovalRequested):
+                self.asking.put((event.run_id, event.fact.call))
 
     def start(self) -> None:
         """Keep `runs` runs alive; begin with requests that may have been made before."""
         while True:
             self.room.acquire()
             request, self.next_request = self.next_request, self.next_request + 1
-            run = self.runtime.start("worker", f"job {request}", request_id=f"r{request}", interactive=request % 4 == 0)
+            agent = kill_agents.chosen(request)
+            run = self.runtime.start(
+                agent,
+                f"job {request}",
+                caller=CALLERS[request % 2],
+                request_id=f"r{request}",
+                interactive=agent == "worker" and request % 4 == 0,
+            )
             self.acks.line("start", run.id, f"r{request}")
             self.live[run.id] = run
 
@@ -156,12 +106,12 @@ class Callers:
             time.sleep(0.003)
 
     def talk(self, recovered: list[Run]) -> None:
-        """Answer runs that wait: one more word, or the end of it."""
+        """Answer runs that wait for a message: one more word, or the end of it."""
         for run in recovered:
-            if run.status == "waiting":
-                self.waiting.put(run.id)
+            if run.state().doing == "waiting":
+                self.talking.put(run.id)
         for token in _tokens("word"):
-            run = self.runtime.run(self.waiting.get())
+            run = self.runtime.run(self.talking.get())
             with _refusals():
                 if random.random() < 0.5:
                     run.send(token, by="person")
@@ -169,6 +119,27 @@ class Callers:
                 else:
                     run.end(by="person")
                     self.acks.line("end", run.id)
+
+    def answer(self) -> None:
+        """Say yes or no to calls that wait for it; often late, so that they wait over a kill."""
+        for run, asked in self.runtime.waiting():
+            self.asking.put((run.id, asked.call))
+        while True:
+            run_id, call = self.asking.get()
+            time.sleep(random.choice((0.0, 0.0, 0.05, 0.2)))
+            run = self.runtime.run(run_id)
+            with _refusals():
+                if random.random() < 0.7:
+                    run.approve(call, by="person")
+                    self.acks.line("granted", run_id, call)
+                else:
+                    run.deny(call, by="person", reason="no")
+                    self.acks.line("denied", run_id, call)
+
+
+def _until_closed(job: Callable[[], None]) -> None:
+    with suppress(RuntimeClosed):
+        job()
 
 
 def _tokens(word: str) -> Iterator[str]:
@@ -186,31 +157,92 @@ def _refusals() -> Iterator[None]:
         pass
 
 
-def host(folder: Path, runs: int, *, drain: bool, plant: str, first_request: int) -> None:
-    """Open the journal in `folder` and work until killed; with `drain` until every run is over."""
+def opened(folder: Path, plant: str) -> Runtime:
+    """A runtime on the journal in `folder`, with everything in it that can go wrong."""
     if plant:
         import kill_bugs  # beside this file
 
         kill_bugs.plant(plant)
-    acks, effects = Notes(folder / "acks"), Notes(folder / "effects")
-    epoch = [0]
-    opened = executus.wiring.open_journal
+    os.environ[kill_agents.EFFECTS] = str(folder / "effects")
+    open_journal = executus.wiring.open_journal
 
     def open_and_note(path: Any) -> Any:  # tools run again before the constructor returns, and note the epoch
-        journal = opened(path)
-        epoch[0] = journal.epoch
+        journal = open_journal(path)
+        os.environ[kill_agents.EPOCH] = str(journal.epoch)
         return journal
 
     executus.wiring.open_journal = open_and_note
-    runtime = Runtime(folder / "runs.db", [make_agent(effects, epoch)])
-    callers = Callers(runtime, acks, runs, first_request)
+    if wal_bytes := os.environ.get(WAL):
+        checkpoints.WAL_BYTES = int(wal_bytes)  # type: ignore[misc]
+    return Runtime(
+        folder / "runs.db",
+        kill_agents.agents(),
+        critic=kill_agents.Watcher(),
+        budget=[Allowance(window="total", tokens=10**12), Allowance(window="run", tokens=10**6)],
+        delivery=kill_agents.Receiver(Notes(folder / "deliveries")),
+        sleep_after_s=0.1,
+    )
+
+
+def host(folder: Path, runs: int, *, drain: bool, plant: str, first_request: int) -> None:
+    """Open the journal in `folder` and work until killed; with `drain` until every run is over and delivered."""
+    runtime: Runtime | None = None
+
+    def stop(number: int, frame: object) -> None:  # SIGTERM, also in the middle of opening
+        if runtime is not None:
+            runtime.close(2.0)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    logging.disable(logging.CRITICAL - 1)  # a critic that fails and a delivery that nobody takes are meant to be
+    acks = Notes(folder / "acks")
     try:
+        runtime = opened(folder, plant)
+        callers = Callers(runtime, acks, runs, first_request)
         callers.begin(drain=drain)
-        if not drain:
-            threading.Event().wait()
-        for row in runtime.runs(unfinished=True):
-            runtime.run(row.run_id).result(timeout=120)
+        while not drain:
+            time.sleep(0.2)
+        code = drained(runtime)
     except ExecutusError as error:
         os.write(2, f"{type(error).__name__}: {error}\n".encode())
         os._exit(3)
-    os._exit(0 if runtime.close() else 4)
+    os._exit(code if runtime.close() else 4)
+
+
+def drained(runtime: Runtime) -> int:
+    """Wait until nothing is left to do; 0, or 6 if the budget's ledger is not a recount of the log."""
+    until = time.monotonic() + LAST_WAIT_S
+    while rows := runtime.runs(unfinished=True):
+        try:
+            runtime.run(rows[0].run_id).result(timeout=max(0.1, until - time.monotonic()))
+        except MessageRefused:  # a child that its parent has not taken up yet
+            time.sleep(0.05)
+        if time.monotonic() > until:
+            raise JournalError(f"{len(rows)} runs do not end, among them {rows[0].run_id}")
+    while owed := list(outbox(everything(runtime.journal)).owed()):
+        for run_id, sending in owed:
+            if sending.retry_at_us is not None:
+                with _refusals():
+                    runtime.redeliver(run_id)
+        if time.monotonic() > until:
+            raise JournalError(f"{len(owed)} runs are not delivered, among them {owed[0]}")
+        time.sleep(0.05)
+    again = recount(everything(runtime.journal)).standing()["accounts"]
+    while (spent := {caller: runtime.spending(caller) for caller in CALLERS}) != {
+        caller: again.get(caller, {}) for caller in CALLERS
+    }:
+        if time.monotonic() > until:
+            os.write(2, f"spent, and recounted: {spent}\n{again}\n".encode())
+            return 6
+        time.sleep(0.05)
+    return 0
+
+
+def main() -> None:
+    """`python kill_host.py FOLDER RUNS FIRST_REQUEST drain|work [BUG]`: a host in a process of its own."""
+    folder, runs, first, how, *bug = sys.argv[1:]
+    host(Path(folder), int(runs), drain=how == "drain", plant=bug[0] if bug else "", first_request=int(first))
+
+
+if __name__ == "__main__":
+    main()

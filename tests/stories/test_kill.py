@@ -31,9 +31,13 @@ def test_a_killed_host_loses_nothing_acknowledged_and_does_nothing_twice(tmp_pat
     assert code == 0
     assert figures["runs"] == figures["runs_over"] > 0
     assert figures["acknowledged_events"] > 0
+    assert figures["children"] > 0
+    assert figures["parcels_handed_over"] >= figures["parcels"] > 0
 
 
-@pytest.mark.parametrize("bug", ["acknowledge-early", "act-before-intent", "run-again"])
+@pytest.mark.parametrize(
+    "bug", ["acknowledge-early", "act-before-intent", "run-again", "forget-results", "take-no-for-yes", "lose-parcels"]
+)
 def test_a_planted_bug_is_found(bug: str, tmp_path: Path) -> None:
     code, figures = kill(
         "--kills", "60", "--runs", "30", "--window", "0.5", "--check-every", "2", "--plant", bug, "--dir", str(tmp_path)
