@@ -46,6 +46,7 @@ from .errors import (
 from .events import RunFinished, RunInfo
 from .handles import Result, Run, wait
 from .journal import BesideJournal, Router, Subscription
+from .journal.views import StoredViews
 from .ports import (
     Agent,
     Allowance,
@@ -63,6 +64,7 @@ from .ports import (
     Prices,
     RunSummary,
     Skill,
+    View,
     is_seconds,
 )
 from .projections import Checkpoint, PendingApproval, ended
@@ -73,8 +75,10 @@ from .wiring import (
     LazyArtifacts,
     RunReserver,
     checked_ports,
+    checked_views,
     everything,
     opened,
+    views_beside,
 )
 
 log = logging.getLogger("executus.runtime")
@@ -110,7 +114,8 @@ class Runtime(Starts):
     (None: nobody). budget: what callers may spend, a `Budget` or allowances that hold for each caller. prices: what
     model calls cost. delivery: where output goes. files: where attachments are kept; without it they are ignored.
     artifacts: where what runs make is kept; by default beside the journal. sleep_after_s: a run that has waited so long
-    for a person gives up its actor until it is answered.
+    for a person gives up its actor until it is answered. views: tables of your own that are kept of what happens, in
+    the file `PATH.views` beside those that every stored journal has; None keeps none at all.
 
     record, durable: choose by `RunInfo`, for a run and its children. One that is not durable lives in memory beside the
     journal: it is seen by its `Run` only and gone with the process. One that is not recorded leaves nothing but its
@@ -139,6 +144,7 @@ class Runtime(Starts):
         delivery: Delivery | None = None,
         files: FileStager | None = None,
         artifacts: ArtifactStore | None = None,
+        views: Sequence[View] | None = (),
         record: Callable[[RunInfo], bool] | None = None,
         durable: Callable[[RunInfo], bool] | None = None,
         degrade: bool = False,
@@ -164,6 +170,7 @@ class Runtime(Starts):
             files=files,
             artifacts=artifacts,
         )
+        checked_views(views)
         if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
         self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
@@ -228,6 +235,8 @@ class Runtime(Starts):
             self.journal.follow(self._budgets)
         if ports.delivery is not None:
             self._courier = Courier(self._around, ports.delivery, ports.artifacts)
+        self.views: StoredViews | None = views_beside(self._stored, views)
+        """The stored views, to be asked how they stand and waited for; their tables are for any SQLite program."""
         if resume and path is not None:
             try:
                 self._recover()
@@ -364,8 +373,12 @@ class Runtime(Starts):
             self._router.close()
             self._stored_router.close()
             let_go = self._calls.close(max(0.1, min(1.0, until - time.monotonic())))
+            if self.views is not None:
+                self.views.finish(max(0.0, min(2.0, (until - time.monotonic()) / 2)))
             # The actors outlive the journal, so that whoever waits for something queued learns that it was stored.
             let_go = self.journal.close(max(0.1, until - time.monotonic())) and let_go
+            if self.views is not None:
+                let_go = self.views.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
             self._let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
             self._nobody_answers = True
             for asked in list(self._unanswered):

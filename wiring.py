@@ -23,6 +23,7 @@ from .errors import JournalError
 from .events import BudgetExceeded, Event, RunInfo, Usage
 from .handles import wait
 from .journal import MemoryJournal, SqliteJournal, open_journal
+from .journal.views import StoredViews, all_definitions
 from .ports import (
     Agent,
     Allowance,
@@ -36,6 +37,7 @@ from .ports import (
     Palette,
     Prices,
     Skill,
+    View,
 )
 from .projections.allowing import Granted, Refused, Want
 
@@ -287,6 +289,27 @@ def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[MemoryJo
             raise
         log.error("the journal cannot be opened; runs are kept in memory only: %s", error)
         return open_journal(None), (f"this run is kept in memory only: its journal could not be opened: {error}",)
+
+
+def checked_views(views: Sequence[View] | None) -> None:
+    """Refuse what cannot be kept as stored views.
+
+    Raises:
+        TypeError, ValueError: with what was expected.
+    """
+    if views is not None:
+        all_definitions(views)
+
+
+def views_beside(stored: MemoryJournal | SqliteJournal, views: Sequence[View] | None) -> StoredViews | None:
+    """The stored views of a journal; None if it is in memory, where there are none, or the host wants none."""
+    if views is None:
+        return None
+    if isinstance(stored, MemoryJournal):
+        if views:
+            log.warning("the journal is in memory: no views are stored")
+        return None
+    return StoredViews(stored, stored.path, views)
 
 
 def why_spent(refused: BudgetExceeded) -> str:

@@ -82,7 +82,7 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
                 execute("ROLLBACK")
             if isinstance(error, Deposed):
                 raise
-            raise NotStored(error, _is_content(error)) from error
+            raise NotStored(error, is_content(error)) from error
         try:
             execute("COMMIT")
         except Exception as error:
@@ -208,7 +208,7 @@ _CONTENT_CODES = frozenset(
 )
 
 
-def _is_content(error: Exception) -> bool:
+def is_content(error: Exception) -> bool:
     """Whether what was to be stored is at fault, rather than the disk."""
     if not isinstance(error, sqlite3.Error):
         return True

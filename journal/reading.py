@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -299,6 +300,7 @@ def _summary(run_id: str, row: Any) -> RunSummary:
     )
 
 
+@lru_cache(maxsize=4096)
 def _text_of(run: Any) -> str:
     if isinstance(run, bytes) and len(run) == 16:
         return str(UUID(bytes=run))

@@ -64,14 +64,15 @@ def shape() -> str:
     """A digest of everything a stored fold depends on; "" (no snapshots) when the sources cannot be read."""
     digest = hashlib.sha256()
     for module in (facts, values, registry, upcasts, run, transcript):
-        source = _source(module)
+        source = source_of(module)
         if source is None:
             return ""
         digest.update(source)
     return digest.hexdigest()[:32]
 
 
-def _source(module: ModuleType) -> bytes | None:
+def source_of(module: ModuleType) -> bytes | None:
+    """The source text of a module, None if it cannot be read."""
     loader, path = getattr(module, "__loader__", None), getattr(module, "__file__", None)
     try:
         return loader.get_data(path) if loader is not None and path is not None else None

@@ -15,6 +15,7 @@ from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
 from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
 from .system import Clock, Ids
 from .tools import ApprovalTerms, AsksFirst, Desk, Tool, ToolContext, ToolMode
+from .views import View, ViewStanding
 
 __all__ = [
     "Agent",
@@ -58,6 +59,8 @@ __all__ = [
     "ToolMode",
     "ToolSpec",
     "Verdict",
+    "View",
+    "ViewStanding",
     "Window",
     "is_seconds",
     "request_key_of",

@@ -1,0 +1,8 @@
+"""Views of the log kept as plain SQL tables, in a file beside the journal: derived, and made again at any time."""
+
+if __name__ != "executus.journal.views":  # loaded a second time under a wrong name: two copies of every class
+    raise ImportError(f"import executus.journal.views, not {__name__}")
+
+from .stored import StoredViews, all_definitions
+
+__all__ = ["StoredViews", "all_definitions"]
