@@ -2,7 +2,7 @@
 
 A host with 50 live runs is killed at a random moment of its first 250 ms, so that recovery itself is killed as well,
 and started again on the same journal; every other one at a random moment of the 250 ms after its first acknowledgement,
-so that work gets done on a machine of any speed. Nine of ten kills are SIGKILL; the others are SIGQUIT, and SIGTERM to a
+so that work is done on any machine. Nine of ten kills are SIGKILL; the others are SIGQUIT, and SIGTERM to a
 host that then closes. Before one of eight, a tool's own process is killed first. The runs have tools of every class, on
 the loop, on threads and in processes, children, approvals that wait over kills, artifacts, a critic that advises and
 fails; their callers have budgets, and their output is delivered.

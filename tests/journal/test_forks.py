@@ -88,10 +88,13 @@ from executus.journal import open_journal
 from journal_support import RunLog
 journal = open_journal(sys.argv[2])
 RunLog(journal).start()
+let_go, told = os.pipe()
 child = os.fork()
 if child == 0:
+    os.write(told, b"!")  # it runs, so what it must do at its birth is done
     sys.stdin.read()
     os._exit(0)
+os.read(let_go, 1)
 print(child, flush=True)
 os._exit(1)
 """
