@@ -58,7 +58,7 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
                 host.closing_for += 1
                 if host.closing_for > 40:
                     raise HostCrash  # it has closed: the process ends
-            if world.rng.random() < 0.001:
+            if world.rng.random() < 0.001 and world.purses.window != "hour":
                 world.wall_skew += world.rng.uniform(-3600, 3600)
         except HostCrash:
             crashes += 1

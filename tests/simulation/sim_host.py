@@ -8,6 +8,7 @@ from typing import Any
 
 from sim_calls import AGENTS, SimCalls, SimCritic
 from sim_journal import SimJournal
+from sim_purses import SimPrices
 from sim_world import SimClock, SimIds, SimScheduler, World
 
 from executus.actors.address import Address
@@ -75,8 +76,10 @@ class Host:
         self.observers = Observers()
         self.journal.follow(self.observers)
         self.budgets: BudgetDesk | None = None
+        prices = None
         if world.governance.allowance:
-            self.budgets = (world.bugs.desk or BudgetDesk)(self.scheduler, self.clock, self)
+            prices = SimPrices() if world.governance.priced else None
+            self.budgets = (world.bugs.desk or BudgetDesk)(self.scheduler, self.clock, self, prices)
         around = Surroundings(
             self.journal,  # type: ignore[arg-type]
             calls,
@@ -84,7 +87,7 @@ class Host:
             self.clock,
             SimIds(world),
             lambda message: self.supervisor.actor_ref.tell(message),
-            budget=None if self.budgets is None else RunReserver(self.budgets, None),
+            budget=None if self.budgets is None else RunReserver(self.budgets, prices),
             critic_of=self.critic_of,
             observers=self.observers,
             sleep_after_s=world.governance.sleep_after_s,
@@ -95,6 +98,9 @@ class Host:
         if self.budgets is not None:
             self.budgets.rebuild(everything(self.journal))  # type: ignore[arg-type]
             self.journal.follow(self.budgets)
+            for payer, actor in self.budgets._actors.items():
+                if actor.account.reserved().tokens != sum(world.purses.open[payer].values()):
+                    world.problems.append(f"P8: after a restart something else is held back for {payer}")
         for address in world.bugs.recoverable(self.journal, AGENTS):  # type: ignore[arg-type]
             self.directory[address.run_id] = address
             self.supervisor.actor_ref.tell(Recover(address))
@@ -110,7 +116,7 @@ class Host:
 
     def allowances(self, caller_id: str) -> Sequence[Allowance]:
         """What a caller may spend (`ports.Budget`)."""
-        return (Allowance(window="total", tokens=self.world.purses.limit),)
+        return (self.world.purses.allowance,)
 
     def close(self) -> None:
         """Begin to close, as a runtime does; what is under way goes on for a while."""

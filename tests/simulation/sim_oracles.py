@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
+from sim_purses import SimPrices
 
 from executus.errors import LogCorrupt, RunQuarantined
 from executus.events import (
@@ -89,7 +90,8 @@ def judge_ledgers(world: World, host: Host) -> list[str]:
             if shown.done():
                 break
             host.scheduler.step()
-        theirs = recount(event for event in world.disk.decoded if world.purses.payers.get(event.run_id) == payer)
+        events = (event for event in world.disk.decoded if world.purses.payers.get(event.run_id) == payer)
+        theirs = recount(events, SimPrices().cost_usd if world.purses.priced else None)
         if not shown.done() or shown.result() != theirs.standing():
             problems.append(f"P7: the budget of {payer} is not what a recount gives")
         if theirs.account(payer).spent("total", 0).tokens != world.purses.spent[payer]:
