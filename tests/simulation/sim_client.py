@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_calls import AGENTS
+from sim_forks import go_on
 from sim_host import Host
 from sim_world import SimClock, SimIds, World
 
@@ -55,6 +56,9 @@ class Client:
     def __init__(self, world: World) -> None:
         self.world = world
         self.asked: list[tuple[Host, Asked]] = []
+        self.forks = 0
+        self.chats: list[str] = []
+        """Interactive runs among them."""
         rng = world.rng
         self.wishes = [
             self.wish(f"r{number}", rng.random() < 0.2, rng.randint(2, 6)) for number in range(world.personality.runs)
@@ -90,6 +94,14 @@ class Client:
         wish = rng.choice(self.wishes)
         if not wish.told:
             self.start(host, wish)
+            return
+        if governance.resumed and self.world.faulty() and rng.random() < governance.resumed / 4:
+            go_on(self, host)
+            return
+        if self.chats and rng.random() < 0.3:
+            address = host.directory.get(rng.choice(self.chats))
+            if address is not None:
+                self.order(host, address, Asked(SendInput(input=(Text("go on"),))))
             return
         address = host.directory.get(wish.told)
         if address is None or rng.random() > self.world.personality.orders + (0.3 if wish.interactive else 0):

@@ -39,7 +39,7 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
     settled_for = 0
     while steps < give_up:
         steps += 1
-        world.kind = world.now > KIND_AFTER_S
+        world.kind = world.awake() > KIND_AFTER_S
         try:
             busy = host.scheduler.step()
             if world.crashing:
@@ -54,6 +54,8 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
                 raise HostCrash
             if world.faulty() and world.rng.random() < world.personality.closes / 50:
                 host.close()
+            if world.governance.suspends and world.faulty() and world.rng.random() < world.governance.suspends / 50:
+                host.sleep(world.rng.choice((5.0, 300.0, 4_000.0)))
             if host.closing_for:
                 host.closing_for += 1
                 if host.closing_for > 40:

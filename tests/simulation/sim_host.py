@@ -18,7 +18,7 @@ from executus.actors.observers import Observers
 from executus.actors.run.actor import Doze, RunActor
 from executus.actors.run.messages import EndByDeadline
 from executus.actors.run.surroundings import Surroundings
-from executus.actors.supervisor import CloseDown, Recover, Supervisor
+from executus.actors.supervisor import CloseDown, HostWoke, Recover, Supervisor
 from executus.ports import Allowance
 from executus.projections import Checkpoint
 from executus.wiring import RunReserver, everything
@@ -117,6 +117,11 @@ class Host:
     def allowances(self, caller_id: str) -> Sequence[Allowance]:
         """What a caller may spend (`ports.Budget`)."""
         return (self.world.purses.allowance,)
+
+    def sleep(self, seconds: float) -> None:
+        """The machine sleeps for so long, and the host notices when it wakes."""
+        self.world.sleep(seconds)
+        self.supervisor.actor_ref.tell(HostWoke(seconds))
 
     def close(self) -> None:
         """Begin to close, as a runtime does; what is under way goes on for a while."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sim_forks import judge_fork
 from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
 from sim_purses import SimPrices
@@ -39,6 +40,7 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
     problems: list[str] = []
     for run_id in world.disk.logs:
         problems += judge_log(world, run_id)
+        problems += judge_fork(world, run_id)
     for run_id, version in world.acked:
         log = world.disk.logs.get(run_id, [])
         if version > len(log):

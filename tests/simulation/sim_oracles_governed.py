@@ -23,6 +23,7 @@ from executus.events import (
     PhaseFinished,
     PhaseStarted,
     RunFinished,
+    RunForked,
     RunStarted,
     SoftTimeoutReached,
     StepStarted,
@@ -33,6 +34,8 @@ from executus.events import (
 if TYPE_CHECKING:
     from sim_world import World
 
+SOON_S = 30.0
+"""How long the start of a run may take to be stored after its clock has begun."""
 LATE_MS = 60_000
 """How late a deadline may be in a world whose actors are never stuck: a failing journal pauses a run."""
 
@@ -46,9 +49,13 @@ def judge_governed(world: World, events: Sequence[Event], end: int) -> list[str]
     problems += judge_end(facts)
     last = events[end - 1]
     due_ms = last_deadline_ms(facts)
-    prompt = world.personality.longest_wait_s <= 1 and last.run_id not in world.hurt
-    if prompt and due_ms is not None and last.elapsed_ms - waited_ms(events[:end]) > due_ms + LATE_MS:
+    if due_ms is None or world.personality.longest_wait_s > 1 or last.run_id in world.hurt:
+        return problems
+    if last.elapsed_ms - waited_ms(events[:end]) > due_ms + LATE_MS:
         problems.append("P5: a run outlived its deadline")
+    worked_s = world.times[last.position - 1] - world.times[events[0].position - 1]
+    if facts[-1].by == "deadline" and not facts[0].agent.phases and worked_s < due_ms / 1000 - SOON_S:
+        problems.append(f"P13: a run was ended after {worked_s:.0f} s, its deadline is {due_ms / 1000:.0f} s")
     return problems
 
 
@@ -85,7 +92,8 @@ def judge_supervision(facts: Sequence[Any]) -> list[str]:
     cap_ms = due_ms if due_ms is None else 2 * due_ms
     if limits.extend_to_s is not None:
         cap_ms = round(limits.extend_to_s * 1000)
-    turn_from = 0
+    forked = forked_of(facts)
+    turn_from = forked.totals.steps if forked is not None and started.interactive else 0
     told: Counter[str] = Counter()
     for fact in facts:
         critic = getattr(fact, "by", "").startswith("critic")
@@ -118,9 +126,15 @@ def judge_supervision(facts: Sequence[Any]) -> list[str]:
     return problems
 
 
+def forked_of(facts: Sequence[Any]) -> RunForked | None:
+    """What the run goes on from, if it goes on from another."""
+    return next((fact for fact in facts[:2] if isinstance(fact, RunForked)), None)
+
+
 def fact_step(facts: Sequence[Any], here: Any) -> int:
     """The newest step when `here` happened."""
-    newest = 0
+    forked = forked_of(facts)
+    newest = forked.totals.steps if forked is not None else 0
     for fact in facts:
         if fact is here:
             break
@@ -171,6 +185,11 @@ def judge_phases(facts: Sequence[Any]) -> list[str]:
     names = [phase.name for phase in facts[0].agent.phases]
     begun = [fact.phase for fact in facts if isinstance(fact, PhaseStarted)]
     done = [fact.phase for fact in facts if isinstance(fact, PhaseFinished)]
+    forked = forked_of(facts)
+    if forked is not None:  # its source has been through these
+        before = [name for name, _ in forked.outputs]
+        begun = [*before, *([forked.phase] if forked.phase and forked.phase not in before else ()), *begun]
+        done = [*before, *done]
     problems: list[str] = []
     if begun != names[: len(begun)] or done != names[: len(done)] or not len(done) <= len(begun) <= len(done) + 1:
         problems.append(f"phases: began {begun}, finished {done}, of {names}")

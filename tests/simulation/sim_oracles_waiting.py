@@ -114,9 +114,9 @@ def standing(events: list[Event], until: Event) -> tuple[bool, Event | None]:
 
 
 def was_told(world: World, since: Event | None, until: Event) -> bool:
-    """Whether there was time enough to tell; nobody knows where threads are stuck, or a run is set aside."""
+    """Whether one host had time enough to tell; nobody knows where threads are stuck, or a run is set aside."""
     who = world.personality
-    if since is None or who.longest_wait_s > 1 or world.hurt:
+    if since is None or since.epoch != until.epoch or who.longest_wait_s > 1 or world.hurt:
         return False
     quiet = not (who.commit_fails or who.load_fails or who.crash or who.closes)
     within_s = TOLD_WITHIN_S if quiet else TOLD_LATE_S

@@ -53,7 +53,10 @@ class SimTimer:
 
 
 class SimScheduler:
-    """`Scheduler`: one thread, random turns, virtual time. Dies with its host; the clock goes on."""
+    """`Scheduler`: one thread, random turns, virtual time. Dies with its host; the clock goes on.
+
+    Timers are due in awake time, which stands still while the host sleeps.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -68,12 +71,12 @@ class SimScheduler:
         pass
 
     def awake(self) -> float:
-        return self.world.now
+        return self.world.awake()
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> SimTimer:
         timer = SimTimer(call)
         self._numbers += 1
-        heapq.heappush(self.timers, (self.world.now + max(0.0, seconds), self._numbers, timer))
+        heapq.heappush(self.timers, (self.awake() + max(0.0, seconds), self._numbers, timer))
         return timer
 
     @property
@@ -86,7 +89,7 @@ class SimScheduler:
         rng = self.world.rng
         while self.timers and self.timers[0][2].call is None:
             heapq.heappop(self.timers)
-        soon = bool(self.timers) and self.timers[0][0] < self.world.now + self.world.personality.longest_wait_s
+        soon = bool(self.timers) and self.timers[0][0] < self.awake() + self.world.personality.longest_wait_s
         if self.ready and (not soon or rng.random() < 0.9):
             index = rng.randrange(len(self.ready))
             mailbox = self.ready[index]
@@ -97,7 +100,7 @@ class SimScheduler:
         if self.timers:
             due, _, timer = heapq.heappop(self.timers)
             assert timer.call is not None
-            self.world.now = max(self.world.now, due)
+            self.world.now = max(self.world.now, due + self.world.slept)
             timer.call()
             return True
         return bool(self.ready)
@@ -108,7 +111,7 @@ class SimClock:
         self.world = world
 
     def monotonic(self) -> float:
-        return self.world.now
+        return self.world.awake()
 
     def wall_us(self) -> int:
         return int((1_700_000_000 + self.world.now + self.world.wall_skew) * 1e6)
@@ -163,6 +166,8 @@ class World:
         self.supervisor: Any = None
         """The class of its hosts' supervisors."""
         self.now = 0.0
+        self.slept = 0.0
+        """How much of that the machine has slept."""
         self.wall_skew = 0.0
         self.kind = False
         self.crashing = False
@@ -180,7 +185,7 @@ class World:
         self.approvals: dict[tuple[str, str], ApprovalRequested] = {}
         """Calls that wait for a person, as a person sees them: by durable facts."""
         self.times: list[float] = []
-        """When each event became durable, by position."""
+        """When each event became durable, by position, in awake time."""
         self.births: list[str] = []
         """Runs that have just said that they start a child."""
         self.answers: set[tuple[str, str, str]] = set()
@@ -188,7 +193,7 @@ class World:
 
     def seen(self, event: Event) -> None:
         """It became durable."""
-        self.times.append(self.now)
+        self.times.append(self.awake())
         self.problems += self.purses.seen(event)
         match event.fact:
             case ApprovalRequested() as asked:
@@ -202,6 +207,15 @@ class World:
                     del self.approvals[key]
             case _:
                 pass
+
+    def awake(self) -> float:
+        """The clock of a machine that has not slept."""
+        return self.now - self.slept
+
+    def sleep(self, seconds: float) -> None:
+        """The machine sleeps; only the wall clock goes on."""
+        self.now += seconds
+        self.slept += seconds
 
     def faulty(self) -> bool:
         """Whether faults still happen; later they stop, and everything must come to an end."""

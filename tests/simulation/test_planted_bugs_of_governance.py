@@ -28,12 +28,22 @@ from executus.actors.run.messages import (
     RaiseCeiling,
     ResumeRun,
     RunMessage,
+    StartRun,
     SteerRun,
 )
 from executus.actors.run.people import approved
 from executus.actors.run.refusal import Refusal
 from executus.actors.supervisor import Supervisor
-from executus.events import BudgetNoticed, ChildWaited, Event, FamilyAwaited, PhaseStarted, StepStarted, ToolStarted
+from executus.events import (
+    BudgetNoticed,
+    ChildWaited,
+    Event,
+    FamilyAwaited,
+    PhaseStarted,
+    StepStarted,
+    ToolStarted,
+    Totals,
+)
 from executus.ports import Agent, Journal
 from executus.projections import PendingApproval, Wake, notices
 from executus.projections.allowing import room
@@ -317,6 +327,13 @@ class ForgetsWhatWasExpiring(SimRunActor):
 # ------------------------------------------------------------------ limits and phases
 
 
+class CountsSleep(SimRunActor):
+    """The run's clock goes on while the machine sleeps."""
+
+    def now_ms(self) -> int:
+        return round((self.world.now - self._since) * 1000)
+
+
 class NoticesAgainAfterACrash(SimRunActor):
     """What the model was told is not looked up in the log."""
 
@@ -345,6 +362,15 @@ class SteersNobody(SimRunActor):
     def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
         facts = super().decide(message, now_ms)
         return facts * 2 if isinstance(message, SteerRun) and not message.critic else facts
+
+
+class ForgetsWhatItsSourceSpent(SimRunActor):
+    """A run that goes on from another begins with nothing spent."""
+
+    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
+        if isinstance(message, StartRun) and message.forked is not None:
+            message = replace(message, forked=replace(message.forked, totals=Totals(steps=message.forked.totals.steps)))
+        return super().decide(message, now_ms)
 
 
 def planted(kind: type) -> Bugs:
@@ -388,9 +414,11 @@ PLANTED = {
         SleepsOverMessages,
         NeverWakes,
         ForgetsWhatWasExpiring,
+        CountsSleep,
         NoticesAgainAfterACrash,
         DoesAPhaseAgain,
         SteersNobody,
+        ForgetsWhatItsSourceSpent,
     )
 }
 
