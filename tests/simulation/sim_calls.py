@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from sim_deliveries import deliver
 from sim_journal import SimJournal
 from sim_purses import MOST_CALL
 from sim_world import SimClock, SimIds, SimScheduler, SimTimer, World
@@ -232,6 +233,13 @@ class SimCalls:
 
     def nonsense(self) -> Any:
         return self.world.rng.choice((None, "kill", Steer(" "), Extend(float("nan")), Raise(-1), Kill, Judged("x")))  # type: ignore[arg-type]
+
+    def deliver(
+        self, delivery: Any, parcel: Any, store: Any, timeout_s: float, reply: Callable[[Any], None]
+    ) -> SimTimer:
+        if self.closed:
+            return SimTimer(lambda: None)
+        return deliver(self.world.host, parcel, timeout_s, reply)
 
     def answer(self, message: Any, reply: Callable[[Any], None]) -> SimTimer:
         delay = self.world.rng.expovariate(1.0)

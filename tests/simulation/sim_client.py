@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sim_calls import AGENTS
+from sim_deliveries import redeliver
 from sim_forks import go_on
 from sim_host import Host
 from sim_world import SimClock, SimIds, World
@@ -43,6 +44,7 @@ class Wish:
     agent: Agent
     limits: Limits
     caller: str = "client"
+    deliver: bool = False
     told: str = ""
     asked: tuple[Host, Asked] | None = None
     """The start that is on its way."""
@@ -84,7 +86,7 @@ class Client:
             limits["raise_steps_to"] = fate.choice((None, max_steps + 1))
             limits["extend_to_s"] = fate.choice((None, 150.0))
         caller = fate.choice(("client", "client", "other")) if governance.allowance else "client"
-        return Wish(request, interactive, agent, Limits(**limits), caller)
+        return Wish(request, interactive, agent, Limits(**limits), caller, fate.random() < governance.delivered)
 
     def act(self, host: Host) -> None:
         rng, governance = self.world.rng, self.world.governance
@@ -97,6 +99,9 @@ class Client:
             return
         if governance.resumed and self.world.faulty() and rng.random() < governance.resumed / 4:
             go_on(self, host)
+            return
+        if governance.delivered and self.world.faulty() and rng.random() < 0.05:
+            redeliver(self, host)
             return
         if self.chats and rng.random() < 0.3:
             address = host.directory.get(rng.choice(self.chats))
@@ -200,6 +205,7 @@ class Client:
             limits=wish.limits,
             input=(Text("begin"),),
             interactive=wish.interactive,
+            deliver=wish.deliver,
         )
         order = Admit(Address(started.info, agent), started, Asked(StartRun(started=started)))
         if host.budgets is not None:

@@ -88,6 +88,8 @@ def settled(world: World, client: Client, host: Host) -> bool:
         return False
     if not world.kind and host.directory:
         return False
+    if host.courier is not None and any(True for _ in world.outbox.owed()):
+        return False
     heads = world.disk.heads
     return all(wish.told in heads and (heads[wish.told].over or set_aside(host, wish.told)) for wish in client.wishes)
 

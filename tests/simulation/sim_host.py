@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sim_calls import AGENTS, SimCalls, SimCritic
+from sim_deliveries import SimCourier
 from sim_journal import SimJournal
 from sim_purses import SimPrices
 from sim_world import SimClock, SimIds, SimScheduler, World
@@ -104,6 +105,10 @@ class Host:
         for address in world.bugs.recoverable(self.journal, AGENTS):  # type: ignore[arg-type]
             self.directory[address.run_id] = address
             self.supervisor.actor_ref.tell(Recover(address))
+        self.courier: SimCourier | None = None
+        if world.governance.delivered:
+            self.courier = SimCourier(world, around)
+            self.courier.start()
 
     def critic_of(self, address: Address) -> SimCritic | None:
         """Who watches the run: the same at every boot."""
@@ -127,5 +132,7 @@ class Host:
         """Begin to close, as a runtime does; what is under way goes on for a while."""
         if not self.closing_for:
             self.closing_for = 1
+            if self.courier is not None:
+                self.courier.close()
             self.world.bugs.stop_taking(self.calls)
             self.supervisor.actor_ref.tell(CloseDown())

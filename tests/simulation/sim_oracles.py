@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sim_deliveries import judge_deliveries
 from sim_forks import judge_fork
 from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
@@ -73,6 +74,7 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
         problems.append("P10: followers were not told just what was stored, in order")
     problems += judge_family(world, host)
     problems += judge_ledgers(world, host)
+    problems += judge_deliveries(world, host)
     watched = set(host.observers._watched)
     if not watched <= set(host.directory):
         problems.append("C7: a run that is over is still watched")

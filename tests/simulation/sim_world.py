@@ -34,6 +34,7 @@ from executus.events import (
 from executus.journal.rules import Head, refusal
 from executus.ports import Agent, Append, Journal, ModelRequest, Reply, ToolContext
 from executus.projections import OpenCall
+from executus.projections.outbox import Outbox
 from executus.recovery import recoverable
 
 
@@ -137,6 +138,7 @@ class Bugs:
     run_actor: type | None = None
     supervisor: type | None = None
     desk: type | None = None
+    courier: type | None = None
 
     def refusal(self, append: Append, head: Head) -> JournalError | None:
         return refusal(append, head)
@@ -188,6 +190,13 @@ class World:
         """When each event became durable, by position, in awake time."""
         self.births: list[str] = []
         """Runs that have just said that they start a child."""
+        self.outbox = Outbox()
+        self.taken: set[str] = set()
+        """Keys of parcels that somebody has."""
+        self.asked_again: set[str] = set()
+        """Runs whose delivery somebody asked for."""
+        self.faults: Counter[str] = Counter()
+        """What went wrong, by name."""
         self.answers: set[tuple[str, str, str]] = set()
         """What a person said: run, call, "yes" or "no"."""
 
@@ -195,6 +204,7 @@ class World:
         """It became durable."""
         self.times.append(self.awake())
         self.problems += self.purses.seen(event)
+        self.outbox.apply(event)
         match event.fact:
             case ApprovalRequested() as asked:
                 self.approvals[event.run_id, asked.call] = asked
@@ -220,6 +230,10 @@ class World:
     def faulty(self) -> bool:
         """Whether faults still happen; later they stop, and everything must come to an end."""
         return not self.kind
+
+    def note(self, fault: str) -> None:
+        """Something went wrong, as it should now and then."""
+        self.faults[fault] += 1
 
     def rushed(self) -> bool:
         """Whether a timer goes off early, just now."""

@@ -1,34 +1,29 @@
-"""Mistakes about critics, budgets, families, approvals and phases, made on purpose: the simulation must notice each."""
+"""Mistakes about critics, budgets, approvals, limits and phases, made on purpose: the simulation must notice each."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sim_episode import episode
 from sim_host import SimRunActor
+from sim_planted import found_in
 from sim_world import Bugs, SimTimer
 
 from executus.actors.address import Address
 from executus.actors.budget import BudgetActor
 from executus.actors.budget_desk import BudgetDesk
 from executus.actors.run.messages import (
-    AcceptChild,
-    AcceptChildWait,
     AcceptGrant,
     ApproveCall,
     DenyCall,
     EndByDeadline,
-    EndWithParent,
     ExpireApproval,
     ExtendRun,
     RaiseCeiling,
     ResumeRun,
     RunMessage,
-    StartRun,
     SteerRun,
 )
 from executus.actors.run.people import approved
@@ -36,22 +31,14 @@ from executus.actors.run.refusal import Refusal
 from executus.actors.supervisor import Supervisor
 from executus.events import (
     BudgetNoticed,
-    ChildWaited,
     Event,
-    FamilyAwaited,
     PhaseStarted,
     StepStarted,
     ToolStarted,
-    Totals,
 )
-from executus.ports import Agent, Journal
 from executus.projections import PendingApproval, Wake, notices
 from executus.projections.allowing import room
 from executus.projections.ledger import Held
-from executus.recovery import recoverable
-
-SEARCHED = 5_000
-
 
 # ------------------------------------------------------------------ critics
 
@@ -173,91 +160,6 @@ class CallsWithoutAsking(SimRunActor):
         return super().decide(message, now_ms)
 
 
-# ------------------------------------------------------------------ families
-
-
-class StartsChildrenTooLate(Supervisor):
-    """A child that is being born while its parent ends is started all the same, and nobody tells it."""
-
-    def want_child(self, want: Any) -> None:
-        late, want.call.over = want.call.over, False
-        super().want_child(want)
-        want.call.over = late
-
-    def found_child(self, looked: Any) -> None:
-        call = looked.want.call
-        late, call.over = call.over, False
-        super().found_child(looked)
-        call.over = late
-
-
-class LeavesOrphans(Bugs):
-    """At boot, nobody looks at children."""
-
-    def recoverable(self, journal: Journal, agents: dict[str, Agent]) -> list[Any]:
-        return [one for one in recoverable(journal, agents, {}) if not one.info.parent_run_id]
-
-
-class ForgetsChildrenOfEarlierHosts(Supervisor):
-    """A parent that ends before it has taken them up again leaves them alone."""
-
-    def bereave(self, address: Address, end: Any) -> None:
-        pass
-
-
-class ForgetsGrandchildren(SimRunActor):
-    """A run that ends with its parent does not pass it on."""
-
-    def reconcile(self) -> None:
-        if self._end is not None and self._end.by == "parent":
-            self.address.bereft = ()
-            for call in self.address.running.values():
-                call.parent = Address(self.address.info, self.address.agent)  # type: ignore[attr-defined]
-        super().reconcile()
-
-
-class CountsChildrenTwice(SimRunActor):
-    """What a child's own children spent is in its sum already."""
-
-    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
-        if isinstance(message, AcceptChild):
-            message = replace(message, spent=message.spent.plus(message.spent))
-        return super().decide(message, now_ms)
-
-
-class CancelsWhateverTheParentDied(SimRunActor):
-    """A child does not end as its parent did."""
-
-    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
-        if isinstance(message, EndWithParent):
-            message = replace(message, status="cancelled")
-        return super().decide(message, now_ms)
-
-
-class IgnoresThatAChildWaits(SimRunActor):
-    """A parent's clock runs on while its child waits for a person."""
-
-    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
-        return [] if isinstance(message, AcceptChildWait) else super().decide(message, now_ms)
-
-
-class StandsStillForTooLong(SimRunActor):
-    """That a child goes on is noticed when it is over."""
-
-    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
-        if isinstance(message, AcceptChildWait) and not message.waits:
-            return []
-        return super().decide(message, now_ms)
-
-
-class StandsStillTooSoon(SimRunActor):
-    """One child that waits stops the clock, whatever else works."""
-
-    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
-        facts = super().decide(message, now_ms)
-        return [*facts, FamilyAwaited(since_ms=now_ms)] if [type(fact) for fact in facts] == [ChildWaited] else facts
-
-
 # ------------------------------------------------------------------ people
 
 
@@ -364,28 +266,6 @@ class SteersNobody(SimRunActor):
         return facts * 2 if isinstance(message, SteerRun) and not message.critic else facts
 
 
-class ForgetsWhatItsSourceSpent(SimRunActor):
-    """A run that goes on from another begins with nothing spent."""
-
-    def decide(self, message: RunMessage, now_ms: int) -> list[Any]:
-        if isinstance(message, StartRun) and message.forked is not None:
-            message = replace(message, forked=replace(message.forked, totals=Totals(steps=message.forked.totals.steps)))
-        return super().decide(message, now_ms)
-
-
-def planted(kind: type) -> Bugs:
-    if issubclass(kind, Bugs):
-        return kind()
-    bugs = Bugs()
-    if issubclass(kind, SimRunActor):
-        bugs.run_actor = kind
-    elif issubclass(kind, Supervisor):
-        bugs.supervisor = kind
-    else:
-        bugs.desk = kind
-    return bugs
-
-
 PLANTED = {
     kind.__name__: kind
     for kind in (
@@ -399,15 +279,6 @@ PLANTED = {
         ForgetsReservationsInACrash,
         StartsAnewAfterACrash,
         CallsWithoutAsking,
-        StartsChildrenTooLate,
-        LeavesOrphans,
-        ForgetsChildrenOfEarlierHosts,
-        ForgetsGrandchildren,
-        CountsChildrenTwice,
-        CancelsWhateverTheParentDied,
-        IgnoresThatAChildWaits,
-        StandsStillForTooLong,
-        StandsStillTooSoon,
         TakesSilenceForNo,
         RunsWhatIsApprovedAgain,
         StartsWhatWasDenied,
@@ -418,17 +289,10 @@ PLANTED = {
         NoticesAgainAfterACrash,
         DoesAPhaseAgain,
         SteersNobody,
-        ForgetsWhatItsSourceSpent,
     )
 }
 
 
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_bug_of_governance_is_found(name: str) -> None:
-    logging.disable(logging.CRITICAL)
-    try:
-        seeds = range(SEARCHED)
-        found = next((seed for seed in seeds if episode(seed, planted(PLANTED[name]), give_up=8_000).problems), None)
-    finally:
-        logging.disable(logging.NOTSET)
-    assert found is not None, f"{name} went unnoticed in {SEARCHED} seeds"
+    assert found_in(PLANTED[name]) is not None, f"{name} went unnoticed"
