@@ -150,7 +150,7 @@ class Address:
 
     def _roused(self) -> Callable[[Address], None] | None:
         """Whom to tell that there is a message for a run that sleeps; once for each sleep. The lock is held."""
-        if not self._asleep:
+        if not self._asleep or self.end is not None:
             return None
         self._asleep = False
         return self.wake
