@@ -125,12 +125,15 @@ class Address:
         self._backlog.append(message)
 
     def attach(self, mailbox: Mailbox) -> None:
-        """From now on an actor with this mailbox answers; what waited goes to it first."""
+        """From now on an actor with this mailbox answers; what waited is in it before anybody else finds it.
+
+        The mailbox has no actor yet, so that nothing is handled, and nothing refused, while the lock is held.
+        """
         with self._lock:
-            self._mailbox = mailbox
             backlog, self._backlog = self._backlog, None
-        for message in backlog or ():
-            mailbox.put(Envelope(message))
+            for message in backlog or ():
+                mailbox.put(Envelope(message))
+            self._mailbox = mailbox
 
     def sleep(self, left: list[Any]) -> None:
         """The actor was given up while the run waits; the next message, or one of `left`, calls `wake`."""

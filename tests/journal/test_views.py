@@ -618,9 +618,7 @@ def test_a_check_names_the_first_row_that_differs(
     assert found.position == journal.head()
 
 
-def test_a_check_works_while_a_host_moves_the_view(
-    journal: SqliteJournal, keep: Callable[..., StoredViews]
-) -> None:
+def test_a_check_works_while_a_host_moves_the_view(journal: SqliteJournal, keep: Callable[..., StoredViews]) -> None:
     views = keep()
     run = a_run(journal)
     assert views.wait(timeout=PATIENCE_S)
