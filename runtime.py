@@ -273,7 +273,11 @@ class Runtime(Starts):
         return self.journal.runs(unfinished=unfinished, after=after, limit=limit)
 
     def events(self, after: int = 0) -> Subscription:
-        """All durable facts of all runs with position > `after`, live, for `for` and `async for`; ends at close."""
+        """All durable facts of all runs with position > `after`, live, for `for` and `async for`; ends at close.
+
+        Use it as a context manager, or close it, when you stop reading: one that is only dropped is followed, and keeps
+        up to 1,024 events, until the runtime closes.
+        """
         self._check_open()
         return Subscription(self._stored, after=after, router=self._stored_router)
 
