@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from family_support import Line, ask, begun, boss
+from journal_support import Faults
 from runtime_support import DEADLINE_S, AsyncGate, FunctionModel, everywhere, facts, said, stored, tags, wait_for
 
 from executus import Agent, Allowance, Continue, InputFile, Runtime, ScriptedModel, Skill, tool
@@ -571,3 +572,37 @@ def test_a_damaged_journal_is_named_as_such(tmp_path: Path) -> None:
     other_program(tmp_path / "runs.db")
     with pytest.raises(JournalUnreadable, match="not an SQLite database"):
         Runtime(tmp_path / "runs.db", [HELLO])
+
+
+def test_a_journal_that_fails_later_is_waited_for_and_not_replaced_by_memory(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, gate = Faults.planted(monkeypatch), AsyncGate()
+
+    async def hold(request: Any) -> str:
+        await gate.pass_through()
+        return "held"
+
+    agents = [HELLO, Agent("holding", model=ScriptedModel(hold))]
+    runtime = opened(tmp_path / "runs.db", agents, degrade=True)
+    run = runtime.start("holding", "Hi")
+    gate.wait_entered()
+    failed = threading.Event()
+
+    def due(statement: str) -> bool:
+        failed.set()
+        return True
+
+    faults.due = due
+    gate.open()
+    assert failed.wait(DEADLINE_S)
+    with pytest.raises(TimeoutError, match="the run still waits to be admitted"):
+        runtime.start("hello", "Hi", request_id="r1", timeout=0.3)
+    faults.due = lambda statement: False
+    assert run.result(DEADLINE_S).output == "held"
+    late = runtime.start("hello", "Hi", request_id="r1")
+    assert late.result(DEADLINE_S).output == "Hello."
+    runtime.close()
+    later = opened(tmp_path / "runs.db", agents)
+    assert [later.run(one.id).status for one in (run, late)] == ["ok", "ok"]
+    assert len(later.runs()) == 2
