@@ -10,12 +10,12 @@ import pytest
 from family_support import answers, ask, boss
 from runtime_support import DEADLINE_S, AsyncGate, facts, wait_for
 
-from executus import Agent, Run, Runtime, ScriptedModel
+from executus import Agent, Allowance, Run, Runtime, ScriptedModel
 from executus.adapters.delivery.directory import DirectoryDelivery
 from executus.adapters.delivery.in_process import CallbackDelivery
 from executus.adapters.models.scripted import call
 from executus.adapters.tools.files import save_artifact
-from executus.errors import DeliveryRefused, MessageRefused, UnknownRun
+from executus.errors import BudgetSpent, DeliveryRefused, MessageRefused, UnknownRun
 from executus.events import Delivered, DeliveryAttempted, DeliveryFailed, Fact, RunFinished
 from executus.journal import verify_run
 from executus.ports import Parcel
@@ -303,3 +303,18 @@ def test_facts_of_a_run_that_are_read_again_hold_its_delivery(opened: Any, tmp_p
     wait_settled(runtime, run, Delivered)
     assert isinstance(facts(run)[-1], RunFinished)
     assert isinstance(log_of(run)[-1], Delivered)
+
+
+def test_a_start_that_the_budget_refuses_is_delivered_like_any_end_unless_the_host_wants_none(opened: Any) -> None:
+    post = Post()
+    runtime = opened(None, [speaker()], delivery=post, budget=[Allowance(window="total", tokens=0)])
+    with pytest.raises(BudgetSpent):
+        runtime.start("a", "x", deliver=False)
+    with pytest.raises(BudgetSpent) as caught:
+        runtime.start("a", "x", caller="alice", request_id="r1")
+    run = runtime.run(caught.value.run_id)
+    wait_settled(runtime, run, Delivered)
+    (parcel,) = post.handed
+    assert (parcel.status, parcel.output, parcel.info.run_id) == ("budget_exceeded", "", run.id)
+    assert parcel.info.caller_id == "alice"
+    assert "has no room left" in parcel.error
