@@ -82,13 +82,18 @@ class JournalError(ExecutusError):
 
 
 class JournalInUse(JournalError):
-    """Another live host owns this journal: close that host, or open another file."""
+    """Another live host owns this journal: close that host, or open another file.
 
-    def __init__(self, path: str, owner: str) -> None:
+    owner: who. until: when its lease ends, if only that keeps others out; "" when it has the journal until it closes it
+    or ends.
+    """
+
+    def __init__(self, path: str, owner: str, until: str = "") -> None:
+        lease = f", whose lease ends at {until} unless it is renewed" if until else ""
         super().__init__(
-            f"{path} is in use by {owner}; close that host, or use another file (reading is always possible)"
+            f"{path} is in use by {owner}{lease}; close that host, or use another file (reading is always possible)"
         )
-        self.path, self.owner = path, owner
+        self.path, self.owner, self.until = path, owner, until
 
 
 class JournalUnreadable(JournalError):
@@ -139,10 +144,16 @@ class RunIsOver(JournalConflict):
 
 
 class Deposed(JournalError):
-    """Another host took this journal over (a higher owner epoch): this one may not append any more."""
+    """Another host took this journal over (a higher owner epoch): this one may not append any more, and closes itself.
+
+    Open a new runtime to take the journal back, after the other host has closed.
+    """
 
     def __init__(self, mine: int, found: int) -> None:
-        super().__init__(f"this host has owner epoch {mine}, the journal is at {found}: another host took over")
+        super().__init__(
+            f"this host has owner epoch {mine}, the journal is at {found}: another host took over;"
+            " this one stores nothing more, and its runs go on there"
+        )
         self.mine, self.found = mine, found
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
@@ -35,6 +36,7 @@ from .admission import (
     checked_models,
 )
 from .errors import (
+    Deposed,
     ForkedProcess,
     JournalError,
     MessageRefused,
@@ -85,6 +87,9 @@ log = logging.getLogger("executus.runtime")
 
 
 UNANSWERED = "the runtime was closed before this was known to be stored"
+
+LET_GO_S = 10.0
+"""Seconds that a deposed runtime gives its calls and threads to end."""
 
 EXIT_S = 3.0
 """Seconds in which runtimes that nobody closed are closed when the interpreter exits."""
@@ -178,6 +183,7 @@ class Runtime(Starts):
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._ids: Ids = ids if ids is not None else SystemIds()
         self._closed = False
+        self._deposed: Deposed | None = None
         self._closing = threading.Lock()
         self._is_down = False
         self._down = threading.Lock()  # held until it is down; a bare lock can be waited on in a signal's handler
@@ -245,6 +251,7 @@ class Runtime(Starts):
                 raise
         if self._courier is not None:
             self._courier.start()
+        self._stored.when_stopped(self._journal_stopped)
 
     # -------------------------------------------------------------- opening
 
@@ -335,6 +342,21 @@ class Runtime(Starts):
 
     # -------------------------------------------------------------- closing
 
+    @property
+    def deposed(self) -> Deposed | None:
+        """Why this runtime closed itself: another host took its journal over. None as long as nobody did."""
+        return self._deposed
+
+    def _journal_stopped(self, error: JournalError) -> None:
+        """Told by the journal. Deposed, there is nothing left to do here but to let go: the runs are another host's."""
+        if not isinstance(error, Deposed):
+            return
+        self._deposed = error
+        self._closed = True
+        self._calls.stop_taking()
+        log.critical("this runtime closes itself: %s", error)
+        threading.Thread(target=self._close, args=(LET_GO_S,), name="executus-closing", daemon=True).start()
+
     def close(self, timeout: float = 10.0) -> bool:
         """Stop within `timeout` + 1 seconds, whatever tools and models do (P12); True if everything let go.
 
@@ -367,7 +389,7 @@ class Runtime(Starts):
         until = time.monotonic() + timeout
         try:
             self._calls.stop_taking()
-            stopped = self._supervisor.actor_ref.ask(CloseDown(), block=False)
+            stopped = self._supervisor.actor_ref.ask(CloseDown(self._deposed), block=False)
             try:
                 stopped.get(timeout=max(0.1, timeout / 2))
             except Exception:
@@ -386,7 +408,7 @@ class Runtime(Starts):
             self._let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
             self._nobody_answers = True
             for asked in list(self._unanswered):
-                asked.refuse(RuntimeClosed(UNANSWERED))
+                asked.refuse(self._deposed or RuntimeClosed(UNANSWERED))
         except Exception:
             log.exception("closing the runtime failed")
         finally:
@@ -431,7 +453,7 @@ class Runtime(Starts):
         """While this is open, `asked` gets an answer even if the runtime closes first."""
         self._unanswered.add(asked)
         if self._nobody_answers:  # it was closed between the caller's check and here
-            asked.refuse(RuntimeClosed(UNANSWERED))
+            asked.refuse(self._deposed or RuntimeClosed(UNANSWERED))
         try:
             yield asked
         finally:
@@ -493,6 +515,8 @@ class Runtime(Starts):
     def _check_open(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedProcess("this runtime")
+        if self._deposed is not None:
+            raise copy(self._deposed)  # each raise adds to an exception's traceback
         if self._closed:
             raise RuntimeClosed("this runtime is closed; open a new one")
 

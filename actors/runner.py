@@ -39,6 +39,7 @@ from .delegating import ChildOrder, Delegation, delegations, order_of, plan_dele
 from .limits import Call, TimeLimits
 from .loop import LoopThread, TaskOnLoop
 from .outputs import misfit
+from .ownership import wait_until_held
 from .parcel import Handed, hand_over, not_handed
 from .pooled import Cancellable, Scheduler
 from .pricing import contained
@@ -124,6 +125,8 @@ class CallRunner:
     async def _ask(self, agent: Agent, request: ModelRequest, call: Call) -> None:
         began = self._scheduler.awake()
         try:
+            if not self._journal.held and not await self._regained(call):
+                return
             model = agent.model_key
             if isinstance(model, str):
                 model = self._models.get(model) or await self._found(model)
@@ -157,6 +160,14 @@ class CallRunner:
                     took_ms=round((self._scheduler.awake() - began) * 1000),
                 )
             )
+
+    async def _regained(self, call: Call) -> bool:
+        """See `wait_until_held`; for what is begun on the loop. False if nobody wants it any more."""
+        await self._in_thread(partial(wait_until_held, self._journal, partial(self._is_over, call)), self._loading)
+        return not self._is_over(call)
+
+    def _is_over(self, call: Call) -> bool:
+        return call.over or self._closed
 
     def _plan(self, agent: Agent, entries: Mapping[str, Delegation], asked: ToolCall) -> ToolPlan:
         entry = entries.get(asked.name)
@@ -250,6 +261,10 @@ class CallRunner:
             began = self._scheduler.awake()
 
             def run() -> Any:
+                if not self._journal.held:
+                    wait_until_held(self._journal, partial(self._is_over, doing))
+                    if self._is_over(doing):
+                        return ""  # which nobody reads
                 self._time(doing, call, tool)  # from here: waiting in line for a thread is not the tool's time
                 return tool.call(call.arguments, context)
 
@@ -265,6 +280,8 @@ class CallRunner:
 
     async def _run_tool(self, tool: Tool, call: OpenCall, context: ToolContext, doing: Call, began: float) -> None:
         try:
+            if not self._journal.held and not await self._regained(doing):
+                return
             result: Any = tool.call(call.arguments, context)
             if inspect.isawaitable(result):
                 result = await result
@@ -354,6 +371,8 @@ class CallRunner:
 
     async def _deliver(self, delivery: Delivery, parcel: Parcel, artifacts: ArtifactStore, call: Call) -> None:
         try:
+            if not self._journal.held and not await self._regained(call):
+                return
             in_thread = partial(self._in_thread, pool=self._delivering)
             handed = await hand_over(delivery, parcel, artifacts, in_thread)
         except BaseException as error:

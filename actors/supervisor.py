@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import (
     Deposed,
+    ExecutusError,
     JournalConflict,
     JournalUnavailable,
     Overloaded,
@@ -79,7 +80,9 @@ class HostWoke:
 
 @dataclass(frozen=True, slots=True)
 class CloseDown:
-    """Stop: call off what is under way; the runs stay as their logs have them."""
+    """Stop: call off what is under way; the runs stay as their logs have them. error: what whoever waits is told."""
+
+    error: ExecutusError | None = None
 
 
 class _Reread(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class Supervisor(PooledActor):
         self.around = around
         self.directory = directory
         self.closing = False
+        self.closed_by: ExecutusError = RuntimeClosed("the runtime is closing")
 
     def on_receive(
         self,
@@ -160,7 +164,7 @@ class Supervisor(PooledActor):
             case _Read():
                 self.rebuild(message)
             case CloseDown():
-                self.close_down()
+                self.close_down(message.error)
             case _:
                 assert_never(message)
 
@@ -179,7 +183,7 @@ class Supervisor(PooledActor):
         """Give a new run its actor."""
         if self.closing:
             self.directory.pop(order.address.run_id, None)
-            order.asked.refuse(RuntimeClosed("the runtime is closing"))
+            order.asked.refuse(self.closed_by)
             return
         self.directory[order.address.run_id] = order.address
         order.address.tell(order.asked)
@@ -284,7 +288,7 @@ class Supervisor(PooledActor):
         if isinstance(report.poison, EndWithParent):
             address.prepend([report.poison])  # no child outlives its parent because of a mistake of ours
         if self.closing or isinstance(error, (RequestRepeated, Deposed)):
-            self.let_go(address, report, RuntimeClosed("the runtime is closing") if self.closing else error)
+            self.let_go(address, report, self.closed_by if self.closing else error)
             return
         log.warning(
             "run %s lost its actor: %s", address.run_id, error, exc_info=None if report.poison is None else error
@@ -315,7 +319,7 @@ class Supervisor(PooledActor):
     ) -> None:
         """Have the log read; the answer is a message."""
         if self.closing:
-            self.let_go(address, lost, RuntimeClosed("the runtime is closing"))
+            self.let_go(address, lost, self.closed_by)
             return
         versions = tuple(append.version for append in lost.appends) if lost is not None else ()
         self.around.calls.load(
@@ -328,7 +332,7 @@ class Supervisor(PooledActor):
         """Go on from what the log says: what was stored is acknowledged, what was not is said again."""
         address, loaded, lost = read.address, read.loaded, read.lost
         if self.closing:
-            self.let_go(address, lost, RuntimeClosed("the runtime is closing"))
+            self.let_go(address, lost, self.closed_by)
             return
         error = loaded.error
         never_stored = isinstance(error, UnknownRun) and lost is not None
@@ -417,11 +421,13 @@ class Supervisor(PooledActor):
         address.finish(error if isinstance(error, Exception) else RunQuarantined(address.run_id, repr(error)))
         self.directory.pop(address.run_id, None)
 
-    def close_down(self) -> None:
+    def close_down(self, error: ExecutusError | None) -> None:
         """Stop everything; what is unfinished stays so in its log."""
         self.closing = True
+        if error is not None:
+            self.closed_by = error
         for address in list(self.directory.values()):
-            self.let_go(address, None, RuntimeClosed(CLOSED))
+            self.let_go(address, None, error if error is not None else RuntimeClosed(CLOSED))
 
 
 def _tell(supervisor: Supervisor, message: Any) -> None:

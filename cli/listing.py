@@ -26,7 +26,7 @@ def list_runs(db: Path, *, statuses: tuple[str, ...], limit: int | None, as_json
         if status not in STATUSES:
             raise Misuse(f"{one_line(status)!r} is no status; there are {', '.join(STATUSES)}")
     with reading(db) as journal:
-        alive = hosted(db)
+        alive = hosted(journal)
         table: list[list[str]] = []
         for shown, (row, status, why) in enumerate(_newest(journal, alive, statuses)):
             if limit is not None and shown == limit:

@@ -42,10 +42,16 @@ def owning(db: Path) -> Generator[Journal]:
         journal.close()
 
 
-def hosted(db: Path) -> bool:
-    """Whether a host has the journal open now."""
+def hosted(journal: OutsideReader) -> bool:
+    """Whether a host has the journal open now, and is awake."""
+    if journal.owner().boot.id:
+        return journal.standing() == "live"
+    return _locked(journal.path)  # by a host of before there were leases
+
+
+def _locked(path: str) -> bool:
     try:
-        lock = os.open(os.path.realpath(db) + ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        lock = os.open(path + ".lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return False
     try:

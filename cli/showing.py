@@ -27,8 +27,9 @@ def show_run(db: Path, digits: str, *, full: bool, events: bool, as_json: bool) 
     with reading(db) as journal:
         run_id = find_run(journal, digits)
         log = journal.read(run_id)
+        alive = hosted(journal)
     row = overview(log)
-    status = status_of(row, hosted(db))
+    status = status_of(row, alive)
     if events and as_json:
         for event in log:
             print_json(event_shape(event))

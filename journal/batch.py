@@ -14,9 +14,10 @@ from ..events.codec import run_id_bytes
 from ..ports import Append
 from .aftermath import Unsure
 from .layout import EVENTS_TABLE
+from .lease import Tenure
 from .rules import Head, advance_head, refusal
 
-_STANDING = "SELECT epoch, (SELECT seq FROM sqlite_sequence WHERE name = ?) FROM owner"
+_STANDING = "SELECT epoch, boot, (SELECT seq FROM sqlite_sequence WHERE name = ?) FROM owner"
 _HEAD = "SELECT version, over, hash, first_position, position FROM runs WHERE run_id = ?"
 _REQUEST = "SELECT run_id FROM runs WHERE request_key = ?"
 _INSERT_EVENT = f"INSERT INTO {EVENTS_TABLE} VALUES (?, ?, ?, ?, ?)"
@@ -60,10 +61,11 @@ Heads: TypeAlias = dict[str, Growing]
 MOST_HEADS = 50_000
 
 
-def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append], heads: Heads) -> list[Outcome]:
+def store(connection: sqlite3.Connection, tenure: Tenure, appends: Sequence[Append], heads: Heads) -> list[Outcome]:
     """Store `appends` durably in one transaction; return for each None, or why it was refused.
 
-    heads is kept up to date, and emptied when anything fails.
+    tenure: checked first, and renewed with it when that is due. heads is kept up to date, and emptied when anything
+    fails.
 
     Raises:
         Deposed: another host took over; nothing was stored.
@@ -73,10 +75,13 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
     """
     execute = connection.execute
     touched: Heads = {}
+    renewed: float | None = None
     try:
         execute("BEGIN IMMEDIATE")
         try:
-            outcomes, position = _fill(connection, epoch, appends, heads, touched)
+            outcomes, position = _fill(connection, tenure, appends, heads, touched)
+            if tenure.due:
+                renewed = tenure.renew(connection)
         except Exception as error:
             if connection.in_transaction:  # a full disk makes SQLite roll back by itself
                 execute("ROLLBACK")
@@ -96,6 +101,8 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
     except BaseException:
         heads.clear()
         raise
+    if renewed is not None:
+        tenure.renewed(renewed)
     for append, outcome in zip(appends, outcomes, strict=True):
         if outcome is None:
             for stored in append.stored:
@@ -111,11 +118,10 @@ def store(connection: sqlite3.Connection, epoch: int, appends: Sequence[Append],
 
 
 def _fill(
-    connection: sqlite3.Connection, epoch: int, appends: Sequence[Append], heads: Heads, touched: Heads
+    connection: sqlite3.Connection, tenure: Tenure, appends: Sequence[Append], heads: Heads, touched: Heads
 ) -> tuple[list[Outcome], int]:
-    found, last = connection.execute(_STANDING, (EVENTS_TABLE,)).fetchone()
-    if found != epoch:
-        raise Deposed(epoch, found)
+    epoch, boot, last = connection.execute(_STANDING, (EVENTS_TABLE,)).fetchone()
+    tenure.compare(epoch, boot)
     before = position = last or 0
     requests: dict[str, str] = {}
     rows: list[tuple[int, bytes, int, str, bytes]] = []

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from ..errors import RequestRepeated
+from ..errors import JournalError, RequestRepeated
 from ..events import Event, Fact, RunFinished, RunStarted
 from ..ports import Append, Follower, RunSummary
 from ..projections import Checkpoint
@@ -60,6 +60,15 @@ class BesideJournal:
     def epoch(self) -> int:
         """The stored journal's."""
         return self.stored.epoch
+
+    @property
+    def held(self) -> bool:
+        """The stored journal's."""
+        return self.stored.held
+
+    def confirm(self, told: Callable[[JournalError | None], None]) -> None:
+        """Of the stored journal; see `ports.Journal.confirm`."""
+        self.stored.confirm(told)
 
     def append(self, append: Append) -> None:
         """See `ports.Journal.append`."""

@@ -14,6 +14,10 @@ WARN_BYTES = 64 << 20
 """Size of the log at which somebody should look for a reader that holds it."""
 
 
+MANY_TRIFLES = 100
+"""Rows that were rewritten since the last checkpoint: a megabyte of log."""
+
+
 class WalKeeper:
     """Counts what goes into the log and copies it into the database in time.
 
@@ -28,11 +32,16 @@ class WalKeeper:
         self._bytes = left_bytes
         self._next_at = WAL_BYTES
         self._warned = False
+        self._trifles = 0
 
     @property
     def dirty(self) -> bool:
-        """Whether the log holds something that the database does not."""
-        return self._bytes > 0
+        """Whether the log holds something that the database does not, and that is worth a checkpoint."""
+        return self._bytes > 0 or self._trifles > MANY_TRIFLES
+
+    def rewrote(self) -> None:
+        """A row was written again that nobody needs after a crash: an idle host is not to wake the disk for it."""
+        self._trifles += 1
 
     def wrote(self, content_bytes: int, runs: int, wal_bytes: int) -> None:
         """A transaction was committed; wal_bytes: size of the log's file now."""
@@ -63,6 +72,7 @@ class WalKeeper:
         left = max(frames - copied, 0)
         self._bytes = max(left, 1 if busy else 0) * self._page_bytes
         self._next_at = self._bytes + WAL_BYTES
+        self._trifles = 0
         if not self._bytes:
             self._warned = False
 

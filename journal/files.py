@@ -145,6 +145,8 @@ class HostLock:
         self.path = path + ".lock"
         self._journal = path
         self._descriptor = -1
+        self.inode = 0
+        """Of the lock file that is held."""
 
     def take(self, *, create: bool) -> bool:
         """Take the lock. Without `create` a missing lock file is left missing, and the answer is False.
@@ -177,8 +179,24 @@ class HostLock:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
-        self._descriptor = descriptor
+        self._descriptor, self.inode = descriptor, os.fstat(descriptor).st_ino
         return True
+
+    def holds(self) -> bool:
+        """Whether the lock that we hold keeps others out: there are file systems on which it does not."""
+        try:
+            other = os.open(self.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.fstat(other).st_ino == self.inode
+        except OSError:
+            return False
+        finally:
+            os.close(other)
+        return False
 
     def release(self) -> None:
         """Let go. The file stays: removing it would let two hosts lock two files of one name."""

@@ -74,9 +74,10 @@ CREATE TABLE archived (
 """layout -> what brings a file from it to the next one. A new file is made as layout 1 and brought up at once, so that
 there is one way to today's tables.
 
-owner: boot names the opening, lease_until_us (wall clock) is when others may take over. recoveries: attempts to take up
-a run that have not yet succeeded, counted before each. archived: runs whose events up to `version`, which has `hash`,
-were moved to the archive at archived_us (wall clock); the archive has the same rows, of the runs that it holds.
+owner: boot names the opening and where its host runs (`place.Boot`), lease_until_us (wall clock) is when others may
+take over. recoveries: attempts to take up a run that have not yet succeeded, counted before each. archived: runs whose
+events up to `version`, which has `hash`, were moved to the archive at archived_us (wall clock); the archive has the same
+rows, of the runs that it holds.
 """
 
 TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -89,7 +90,7 @@ _SINCE: Final[dict[int, frozenset[str]]] = {1: _TABLES, 2: frozenset({"recoverie
 
 def missing_tables(found: Iterable[str], layout: int) -> str:
     """Which tables of a journal of `layout` are not among `found`; "" if all are there."""
-    wanted = frozenset().union(*(tables for since, tables in _SINCE.items() if since <= layout))
+    wanted = frozenset[str]().union(*(tables for since, tables in _SINCE.items() if since <= layout))
     return ", ".join(sorted(wanted.difference(found)))
 
 

@@ -139,6 +139,19 @@ class MemoryJournal:
         """Always 1: nobody else can own this memory."""
         return 1
 
+    @property
+    def held(self) -> bool:
+        """Always."""
+        return True
+
+    def confirm(self, told: Callable[[JournalError | None], None]) -> None:
+        """See `ports.Journal.confirm`."""
+        self._check_open()
+        told(None)
+
+    def when_stopped(self, told: Callable[[JournalError], None]) -> None:
+        """See `SqliteJournal.when_stopped`; this one never does."""
+
     def left_behind(self) -> list[object]:
         """A forked child may not use this: a lock in it may be held by a thread that the child does not have."""
         self._forked = True

@@ -25,6 +25,8 @@ from .archive import Archive
 from .checkpoints import BUSY_MS
 from .followers import Followers
 from .layout import APPLICATION_ID, LAYOUT, TABLE_NAMES, check_sqlite, missing_tables
+from .lease import READ_OWNER, Owner, Standing, owner_of
+from .place import this_boot
 from .reading import LogReader
 from .recorder import fetched
 
@@ -178,6 +180,29 @@ class OutsideReader(LogReader):
     def epoch(self) -> int:
         """The epoch of the newest owner."""
         return int(self._rows("SELECT epoch FROM owner")[0][0])
+
+    def owner(self) -> Owner:
+        """The newest owner."""
+        rows = self._rows(READ_OWNER)
+        return owner_of(rows[0]) if rows else Owner()
+
+    def standing(self) -> Standing:
+        """Whether a host has the journal open now, as far as can be seen from here."""
+        here = this_boot(0, Path(self.path).stat().st_ino)
+        return self.owner().standing(self.path, here)
+
+    @property
+    def held(self) -> bool:
+        """Never: this owns nothing."""
+        return False
+
+    def confirm(self, told: Callable[[JournalError | None], None]) -> NoReturn:
+        """Never possible here.
+
+        Raises:
+            JournalError: always.
+        """
+        raise JournalError(f"{self.path} is open for reading only")
 
     def append(self, append: Append) -> NoReturn:
         """Never possible here.

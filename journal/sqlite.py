@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..errors import ForkedProcess, JournalUnreadable
+from ..errors import ForkedProcess, JournalError, JournalInUse, JournalUnreadable
 from ..ports import Append, Follower
 from ..projections import Checkpoint
 from . import files, forks
@@ -27,11 +26,13 @@ from .layout import (
     missing_tables,
     upgrade_statements,
 )
+from .lease import READ_OWNER, Tenure, owner_of
 from .outside import OutsideReader
+from .place import Boot, this_boot
 from .reading import LogReader
 from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
 from .snapshots import WORTH_IT, Snapshot
-from .writer import Writer
+from .writer import Nothing, Writer
 
 log = logging.getLogger("executus.journal")
 
@@ -124,7 +125,7 @@ class SqliteJournal(LogReader):
     the files. After a failed commit the connection is reopened by the next append.
 
     Raises:
-        JournalInUse: another host, or this process, has it open.
+        JournalInUse: another host, or this process, has it open, or its lease has not run out and it may live.
         JournalTooNew, JournalUnreadable: it is no journal of ours; nothing was changed.
         JournalError: the linked SQLite is too old.
     """
@@ -135,6 +136,7 @@ class SqliteJournal(LogReader):
         self._forked = False
         self._lock = files.HostLock(self.path)
         self._guard = -1
+        self._tenure = Tenure(0, Boot())
         try:
             self._own()
             connection = self._take_over()
@@ -150,7 +152,7 @@ class SqliteJournal(LogReader):
             lambda: files.FileWatch(self.path),
             self._writer_ended,
             connection=connection,
-            epoch=self._epoch,
+            tenure=self._tenure,
             page_bytes=PAGE_BYTES,
             followers=self._followers,
             max_queued=max_queued,
@@ -182,24 +184,17 @@ class SqliteJournal(LogReader):
         files.hold_shared_range(self._guard, self.path)
 
     def _take_over(self) -> sqlite3.Connection:
-        """Open the write connection and begin a new epoch."""
+        """Open the write connection and begin a new epoch, unless another host's lease forbids it."""
         connection = None
         try:
             connection = open_for_writing(self.path)
             layout = int(connection.execute("PRAGMA user_version").fetchone()[0])
             if missing := missing_tables((row[0] for row in connection.execute(TABLE_NAMES)), layout):
                 raise JournalUnreadable(self.path, f"it is damaged: no table {missing}")
-            connection.execute("BEGIN IMMEDIATE")
-            for statement in upgrade_statements(layout):
-                connection.execute(statement)
-            connection.execute(
-                "UPDATE owner SET epoch = epoch + 1, pid = ?, since_us = ?", (os.getpid(), time.time_ns() // 1000)
-            )
-            connection.execute("COMMIT")
-            self._epoch = int(connection.execute("SELECT epoch FROM owner").fetchone()[0])
+            self._begin(connection, layout)
             connection.execute(f"SELECT max(rowid) FROM {EVENTS_TABLE}").fetchone()
             return connection
-        except (sqlite3.Error, TypeError) as error:
+        except (sqlite3.Error, TypeError, ValueError) as error:
             if connection is not None:
                 connection.close()
             raise JournalUnreadable(self.path, _why(error)) from error
@@ -208,12 +203,53 @@ class SqliteJournal(LogReader):
                 connection.close()
             raise
 
+    def _begin(self, connection: sqlite3.Connection, layout: int) -> None:
+        here = this_boot(self._lock.inode, os.fstat(self._guard).st_ino)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            owner = owner_of(connection.execute(READ_OWNER).fetchone())
+            if _is_locked(error) and owner.standing(self.path, here) in ("live", "late"):
+                who = f"{owner.who}, which stands still in the middle of a commit"
+                raise JournalInUse(self.path, who) from error
+            raise
+        for statement in upgrade_statements(layout):
+            connection.execute(statement)
+        owner = owner_of(connection.execute(READ_OWNER).fetchone())
+        if owner.standing(self.path, here, locks_hold=self._lock.holds()) == "live":
+            if owner.pid == os.getpid():  # closing this descriptor would drop the locks of the other one's connections
+                files.keep(self._guard)
+                self._guard = -1
+            raise JournalInUse(self.path, owner.who, owner.until)
+        tenure = Tenure(owner.epoch + 1, here)
+        asked = tenure.begin(connection)
+        connection.execute("COMMIT")
+        tenure.renewed(asked)
+        tenure.opened()
+        self._tenure = tenure
+
     # -------------------------------------------------------------- the journal
 
     @property
     def epoch(self) -> int:
         """See `ports.Journal.epoch`."""
-        return self._epoch
+        return self._tenure.epoch
+
+    @property
+    def held(self) -> bool:
+        """See `ports.Journal.held`."""
+        return self._tenure.held
+
+    def confirm(self, told: Callable[[JournalError | None], None]) -> None:
+        """See `ports.Journal.confirm`."""
+        self._check_process()
+        self._writer.put(Nothing(told))
+
+    def when_stopped(self, told: Callable[[JournalError], None]) -> None:
+        """Call `told` once, on the journal's thread, if it stops for good: another host took over, or its files were
+        taken away. By then nothing more is stored.
+        """
+        self._writer.when_stopped(told)
 
     def _ask(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
         self._check_process()
@@ -260,6 +296,7 @@ class SqliteJournal(LogReader):
         self._connections.close(then=self._let_go)
 
     def _let_go(self) -> None:
+        self._tenure.ended()
         if self._guard >= 0:
             os.close(self._guard)  # after the last SQLite connection: this drops its locks
             self._guard = -1
@@ -276,8 +313,12 @@ class SqliteJournal(LogReader):
         return [*self._writer.everything(), *self._connections.everything()]
 
 
+def _is_locked(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
+
+
 def _why(error: Exception) -> str:
-    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+    if _is_locked(error):
         return "another program holds it locked"
     if isinstance(error, sqlite3.OperationalError):
         return str(error)

@@ -6,16 +6,19 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from uuid import UUID
 
 from ..errors import Deposed, JournalError, JournalUnavailable, Overloaded
 from ..events import Event
+from ..events.codec import Stored
 from ..ports import Append
 from .aftermath import Unsure
 from .batch import Heads, NotStored, Outcome, store
 from .checkpoints import WalKeeper
 from .files import FileWatch
 from .followers import Followers, acknowledge
+from .lease import Tenure
 from .snapshots import Snapshot, snapshot_row
 
 log = logging.getLogger("executus.journal")
@@ -31,7 +34,24 @@ LOOK_AGAIN_S = 0.05
 LAST_LOOK_S = 2.0
 """Pause before a commit that failed to report is looked for again; it doubles, up to the last."""
 
+GIVE_UP_MS = 500
+"""How long a closing writer waits for another program that holds the write lock."""
+
 WAITING_SNAPSHOTS = 8
+
+
+class Nothing:
+    """An append of nothing, which is answered as soon as a transaction has found this host the owner."""
+
+    run_id, expected, request_key = str(UUID(int=0)), 0, ""
+    stored: Sequence[Stored] = ()
+
+    def __init__(self, told: Callable[[JournalError | None], None]) -> None:
+        self._told = told
+
+    def done(self, error: JournalError | None) -> None:
+        """See `ports.Append`."""
+        self._told(error)
 
 
 class Writer:
@@ -48,7 +68,7 @@ class Writer:
         ended: Callable[[], None],
         *,
         connection: sqlite3.Connection,
-        epoch: int,
+        tenure: Tenure,
         page_bytes: int,
         followers: Followers,
         max_queued: int,
@@ -58,7 +78,7 @@ class Writer:
         self._ended = ended
         self._connection: sqlite3.Connection | None = connection
         self._watch = watch()
-        self._epoch = epoch
+        self._tenure = tenure
         self._followers = followers
         self._max_queued = max_queued
         self._wal = WalKeeper(page_bytes, self._watch.check())
@@ -68,6 +88,7 @@ class Writer:
         self._idle = False
         self._closing = False
         self._broken: JournalError | None = None
+        self._told_of_stop: Callable[[JournalError], None] | None = None
         self._heads: Heads = {}
         self._news: list[Event] = []
         """What is stored and not yet told to followers, in order."""
@@ -106,6 +127,14 @@ class Writer:
             self._closing = True
             self._idle = False
             self._wake.notify()
+
+    def when_stopped(self, told: Callable[[JournalError], None]) -> None:
+        """See `SqliteJournal.when_stopped`."""
+        with self._wake:
+            self._told_of_stop = told
+            broken = self._broken
+        if broken is not None:  # it stopped before anybody asked
+            self._say_stopped()
 
     def is_current_thread(self) -> bool:
         """Whether the caller runs on the writer's own thread."""
@@ -148,9 +177,12 @@ class Writer:
 
     def _patience_s(self) -> float | None:
         """How long to wait for work before there is something to tidy."""
-        if self._unsure is not None and self._broken is None:
+        if self._broken is not None:
+            return None
+        if self._connection is None:
             return self._pause_s
-        return IDLE_S if self._wal.dirty else None
+        renewal_s = self._tenure.due_in()
+        return min(IDLE_S, renewal_s) if self._wal.dirty else renewal_s
 
     def _store(self, batch: list[Append], *, again: bool = False) -> list[Outcome]:
         """Store `batch`; every append gets an answer, whatever happens. again: it failed before, in company."""
@@ -192,7 +224,7 @@ class Writer:
         return outcomes
 
     def _transaction(self, batch: list[Append]) -> list[Outcome]:
-        return store(self._connected(), self._epoch, batch, self._heads)
+        return store(self._connected(), self._tenure, batch, self._heads)
 
     def _connected(self) -> sqlite3.Connection:
         """The connection, opened again after a failure; by then followers know what became of the last commit."""
@@ -201,6 +233,8 @@ class Writer:
             self._watch = self._make_watch()
         unsure = self._unsure
         if unsure is not None:
+            if not self._tenure.held:  # what looks also checkpoints, and only the owner may
+                self._tenure.renew_alone(self._connection)
             stored = unsure.was_stored(self._connection)
             self._unsure = None
             if stored:
@@ -208,15 +242,27 @@ class Writer:
                 self._news += unsure.events
         return self._connection
 
-    def _look_for_the_last(self) -> None:
-        """Find out what became of a commit that failed to report, without waiting for the next one."""
+    def _ready(self) -> bool:
+        """See that there is a connection and that the lease holds; whether that went well. What became of a commit
+        that failed to report is found out with it, without waiting for the next one.
+        """
         try:
-            self._connected()
+            connection = self._connected()
+            if self._tenure.due:
+                self._tenure.renew_alone(connection)
+                self._wal.rewrote()
+        except Deposed as error:
+            self._stop(error)
+            return False
         except Exception as error:
-            log.warning("whether the last commit was stored cannot be seen yet: %s", error)
+            log.warning("the journal cannot be written now: %s", error)
             self._pause_s = min(self._pause_s * 2, LAST_LOOK_S)
             self._drop()
-        self._tell()
+            return False
+        finally:
+            self._tell()
+        self._pause_s = LOOK_AGAIN_S
+        return True
 
     @staticmethod
     def _all_failed(batch: list[Append], error: Exception) -> list[Outcome]:
@@ -226,6 +272,15 @@ class Writer:
     def _stop(self, error: JournalError) -> None:
         log.critical("the journal stops: %s", error)
         self._broken = error
+        self._say_stopped()
+
+    def _say_stopped(self) -> None:
+        told, self._told_of_stop = self._told_of_stop, None
+        if told is not None and self._broken is not None:
+            try:
+                told(self._broken)
+            except BaseException:
+                log.exception("telling that the journal stopped failed")
 
     def _drop(self) -> None:
         """Throw the connection away: what it thinks of its transaction is worth nothing after a failure."""
@@ -253,8 +308,7 @@ class Writer:
         if self._broken is not None:
             self._snapshots.clear()
             return
-        if self._unsure is not None:
-            self._look_for_the_last()
+        if not self._ready():
             return
         try:
             if idle and self._snapshots:
@@ -262,6 +316,8 @@ class Writer:
             elif self._connection is not None and (self._wal.due or (idle and self._wal.dirty)):
                 self._wal.checkpoint(self._connection, empty=idle)
         except Exception as error:
+            if isinstance(error, Deposed):
+                self._stop(error)
             log.warning("the journal's chores: %s", error)
             self._drop()
 
@@ -271,6 +327,7 @@ class Writer:
             return
         row = snapshot_row(snapshot)
         connection.execute("BEGIN IMMEDIATE")
+        self._tenure.check(connection)
         connection.execute("DELETE FROM snapshots WHERE originator_id = ?", (row[0],))
         connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", row)
         connection.execute("COMMIT")
@@ -283,13 +340,9 @@ class Writer:
             self._queue.clear()
         if left:  # only after a bug in this file; nobody may wait for ever
             self._settle(left, [JournalUnavailable("the journal's writer stopped")] * len(left))
-        if self._unsure is not None and self._broken is None:
-            self._look_for_the_last()
-        connection, self._connection = self._connection, None
+        connection, self._connection = self._give_up(), None
         if connection is not None:
             try:
-                if self._broken is None:
-                    self._wal.checkpoint(connection, empty=True)
                 connection.close()
             except Exception as error:
                 log.warning("the journal's write connection at its end: %s", error)
@@ -297,6 +350,19 @@ class Writer:
             self._ended()
         finally:
             self.finished.set()
+
+    def _give_up(self) -> sqlite3.Connection | None:
+        """Let the next host begin at once, and leave it an empty log; return the connection, if there is one."""
+        if self._broken is not None or not ((self._connection is not None and self._tenure.held) or self._ready()):
+            return self._connection
+        assert self._connection is not None
+        try:
+            self._connection.execute(f"PRAGMA busy_timeout = {GIVE_UP_MS}")
+            if self._tenure.give_up(self._connection):
+                self._wal.checkpoint(self._connection, empty=True)
+        except Exception as error:
+            log.warning("the journal could not be given up in peace: %s", error)
+        return self._connection
 
 
 def _content_bytes(append: Append) -> int:

@@ -65,6 +65,22 @@ class Journal(Protocol):
         """The ownership under which this journal appends; one higher at every opening by an owner."""
         ...
 
+    @property
+    def held(self) -> bool:
+        """Whether nobody else can own this journal by now. False when this host has stood still for longer than its
+        lease, until it has renewed it: what it has stored may be somebody else's to act on, so `confirm` first.
+        """
+        ...
+
+    def confirm(self, told: Callable[[JournalError | None], None]) -> None:
+        """Look whether this host still owns the journal, inside a transaction; then call `told` once, on a thread of
+        the journal, as `Append.done`.
+
+        Raises:
+            JournalUnavailable, Overloaded: as `append`; `told` is then not called.
+        """
+        ...
+
     def append(self, append: Append) -> None:
         """Queue an append; returns at once.
 

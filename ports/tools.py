@@ -14,7 +14,9 @@ from .models import ToolSpec
 class ToolContext(msgspec.Struct, frozen=True):
     """What a tool is told about its call. key: the idempotency key, the same for every attempt of this call.
 
-    desk: what the tool may ask of its run; None in a child process.
+    desk: what the tool may ask of its run; None in a child process. epoch: the host's ownership of the journal, higher
+    with each host: something that remembers the highest it has seen can refuse a host that was stopped on its way to it
+    and succeeded meanwhile.
     """
 
     run_id: str
@@ -22,6 +24,7 @@ class ToolContext(msgspec.Struct, frozen=True):
     key: str
     caller_id: str = ""
     desk: Desk | None = None
+    epoch: int = 0
 
 
 class Desk(Protocol):

@@ -234,7 +234,7 @@ class RunActor(PooledActor):
                 call = owed.call
                 key = idempotency_key(address.run_id, call.call)
                 desk = None if around.desk is None else around.desk(self, call.call)
-                context = ToolContext(address.run_id, call.call, key, self.state.caller, desk)
+                context = ToolContext(address.run_id, call.call, key, self.state.caller, desk, around.journal.epoch)
                 return around.calls.tool(agent.in_phase(self.state.phase), call, context, address.tell)
             case RunChild():
                 return self.begin_child(owed.child)
