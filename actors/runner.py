@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 
 from msgspec import structs
 
-from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable
+from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable, RuntimeClosed
 from ..events import StopReason, Thinking, ToolCall
 from ..ports import (
     Agent,
@@ -264,7 +264,7 @@ class CallRunner:
                 if not self._journal.held:
                     wait_until_held(self._journal, partial(self._is_over, doing))
                     if self._is_over(doing):
-                        return ""  # which nobody reads
+                        raise RuntimeClosed("nobody wants this call any more")  # an error after the close is not told
                 self._time(doing, call, tool)  # from here: waiting in line for a thread is not the tool's time
                 return tool.call(call.arguments, context)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from queue import Queue
 from typing import Any
@@ -11,7 +13,7 @@ from runtime_support import DEADLINE_S, AsyncGate, Gate
 
 from executus import Agent, ModelRequest, Reply, ScriptedModel, Text, ToolContext, Usage, tool
 from executus.actors.dispatcher import Dispatcher
-from executus.actors.runner import CallRunner
+from executus.actors.runner import LOADING_THREADS, CallRunner
 from executus.adapters.system import SystemClock, SystemIds
 from executus.errors import Deposed, JournalError, JournalUnavailable
 from executus.journal import MemoryJournal, open_journal
@@ -98,7 +100,7 @@ def test_after_a_sleep_nothing_is_begun_before_the_journal_is_known_to_be_ours(
 def test_after_a_sleep_nothing_is_begun_by_a_host_that_closes_meanwhile(what: str) -> None:
     began: list[str] = []
     told: list[Any] = []
-    journal = Doubtful([JournalUnavailable("closed")])
+    journal = Doubtful([None])
     scheduler = Dispatcher(SystemClock())
     runner = CallRunner(journal, scheduler, SystemIds(), None, 1)  # type: ignore[arg-type]
     begin(runner, what, began, told.append)
@@ -106,9 +108,26 @@ def test_after_a_sleep_nothing_is_begun_by_a_host_that_closes_meanwhile(what: st
     runner.stop_taking()
     journal.asked.open()
     assert journal.asked.left.wait(DEADLINE_S)
+    catch_up(runner)
     assert runner.close(DEADLINE_S)
     assert scheduler.close(DEADLINE_S)
     assert (began, told) == ([], [])
+
+
+def catch_up(runner: CallRunner) -> None:
+    """Wait until every thread of the runner has done what it had to do."""
+    both, done = threading.Barrier(LOADING_THREADS), threading.Semaphore(0)
+    for _ in range(LOADING_THREADS):
+        runner._loading.submit(lambda: both.wait(DEADLINE_S), lambda result, error: done.release())
+    runner._threads.submit(lambda: None, lambda result, error: done.release())
+    for _ in range(LOADING_THREADS + 1):
+        assert done.acquire(timeout=DEADLINE_S)
+
+    async def turns() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    asyncio.run_coroutine_threadsafe(turns(), runner.loop).result(DEADLINE_S)
 
 
 def begin(runner: CallRunner, what: str, began: list[str], tell: Callable[[Any], Any]) -> None:
