@@ -13,6 +13,7 @@ from sim_world import SimClock, SimIds, SimScheduler, SimTimer, World
 
 from executus.actors.calls import Loaded
 from executus.actors.delegating import ChildOrder
+from executus.actors.pooled import Cancellable, Waiting
 from executus.actors.run.messages import (
     AcceptModelFailure,
     AcceptReply,
@@ -23,7 +24,7 @@ from executus.actors.run.messages import (
     ToolPlan,
 )
 from executus.actors.verdicts import Reviewed, judgement
-from executus.errors import JournalError, JournalUnavailable, UnknownRun
+from executus.errors import Deposed, JournalError, JournalUnavailable, UnknownRun
 from executus.events import ToolCall, Usage
 from executus.ports import (
     Agent,
@@ -95,12 +96,38 @@ class SimCalls:
         """The host is closing: begin nothing any more."""
         self.closed = True
 
-    # -------------------------------------------------------------- models and tools
+    def begin(self, act: Callable[[], SimTimer]) -> Cancellable:
+        """Touch the world, if the journal is known to be this host's; else look first."""
+        waiting = Waiting()
 
-    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
-        world, who = self.world, self.world.personality
+        def told(error: JournalError | None) -> None:
+            if self.closed or waiting._cancelled:
+                return
+            if error is None:
+                waiting.carry(act())
+            elif not isinstance(error, Deposed):
+                self.scheduler.call_later(0.1, lambda: self.journal.confirm(told))
+
         if self.closed:
             return SimTimer(lambda: None)
+        if not self.journal.held:
+            self.journal.confirm(told)
+            return waiting
+        return act()
+
+    def touch(self) -> None:
+        """The world is touched now."""
+        if self.journal.epoch != self.world.disk.epoch:
+            self.world.problems.append("P6: a host that was taken over from touched the world")
+
+    # -------------------------------------------------------------- models and tools
+
+    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> Cancellable:
+        return self.begin(lambda: self.ask(agent, request, reply))
+
+    def ask(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
+        world, who = self.world, self.world.personality
+        self.touch()
         world.check_shown(request)
         if world.faulty() and world.rng.random() < who.model_hangs:
             world.hung.add(request.run_id)
@@ -128,10 +155,12 @@ class SimCalls:
             return ToolPlan(child=ChildPlan(SimIds(self.world).run_id(), kind, child.limits()))
         return ToolPlan(refusal=f"there is no tool named {asked.name!r}")
 
-    def tool(self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> SimTimer:
+    def tool(self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> Cancellable:
+        return self.begin(lambda: self.act(call, context, reply))
+
+    def act(self, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> SimTimer:
         world, who = self.world, self.world.personality
-        if self.closed:
-            return SimTimer(lambda: None)
+        self.touch()
         world.executed(call, context)
         world.maybe_crash(who.crash)
         if world.faulty() and world.rng.random() < who.tool_hangs:

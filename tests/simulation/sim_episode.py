@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sim_client import Client
 from sim_host import Host
 from sim_oracles import judge
+from sim_sleep import Sleepers, judge_owners
 from sim_world import Bugs, HostCrash, World
 
 from executus.errors import RunQuarantined
@@ -24,6 +25,8 @@ class Episode:
     problems: list[str]
     steps: int
     crashes: int
+    takeovers: int
+    """By another host, while the one before still lived."""
     virtual_s: float
     trace: str
     facts: frozenset[str]
@@ -35,6 +38,7 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
     world = World(seed, bugs)
     client = Client(world)
     host = Host(world)
+    sleepers = Sleepers(world, client)
     steps = crashes = 0
     settled_for = 0
     while steps < give_up:
@@ -67,17 +71,18 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
             world.crashing = False
             world.now += world.rng.random() * 5
             host = Host(world)
+        host = sleepers.turn(host)
         if steps % 64 == 0:
             world.trace.update(f"{world.now:.6f}:{len(world.disk.rows)}".encode())
         if steps % 8 == 0:
-            settled_for = settled_for + 1 if settled(world, client, host) else 0
+            settled_for = settled_for + 1 if not sleepers.all and settled(world, client, host) else 0
             if settled_for > 25 or (settled_for > 3 and host.scheduler.idle and not host.directory):
                 break
-    problems = world.problems + judge(world, client, host)
+    problems = world.problems + judge(world, client, host) + judge_owners(world)
     for row in world.disk.rows:
         world.trace.update(row[3])
     facts = frozenset(row[2] for row in world.disk.rows)
-    return Episode(seed, problems, steps, crashes, world.now, world.trace.hexdigest(), facts)
+    return Episode(seed, problems, steps, crashes, sleepers.takeovers, world.now, world.trace.hexdigest(), facts)
 
 
 def settled(world: World, client: Client, host: Host) -> bool:

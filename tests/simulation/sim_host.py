@@ -20,6 +20,7 @@ from executus.actors.run.actor import Doze, RunActor
 from executus.actors.run.messages import EndByDeadline
 from executus.actors.run.surroundings import Surroundings
 from executus.actors.supervisor import CloseDown, HostWoke, Recover, Supervisor
+from executus.errors import Deposed
 from executus.ports import Allowance
 from executus.projections import Checkpoint
 from executus.wiring import RunReserver, everything
@@ -74,6 +75,8 @@ class Host:
         self.directory: dict[str, Address] = {}
         self.calls = calls = SimCalls(world, self.journal, self.scheduler)
         self.closing_for = 0
+        self.deposed: Deposed | None = None
+        self.journal.when_stopped = self.depose
         self.observers = Observers()
         self.journal.follow(self.observers)
         self.budgets: BudgetDesk | None = None
@@ -127,6 +130,12 @@ class Host:
         """The machine sleeps for so long, and the host notices when it wakes."""
         self.world.sleep(seconds)
         self.supervisor.actor_ref.tell(HostWoke(seconds))
+
+    def depose(self, error: Deposed) -> None:
+        """Another host took over: let go of everything, as a runtime does."""
+        self.deposed = error
+        self.calls.stop_taking()
+        self.supervisor.actor_ref.tell(CloseDown(error))
 
     def close(self) -> None:
         """Begin to close, as a runtime does; what is under way goes on for a while."""

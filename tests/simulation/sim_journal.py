@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import force_setattr
 from sim_world import SimScheduler, World
 
-from executus.errors import JournalError, JournalUnavailable, RequestRepeated, UnknownRun
+from executus.errors import Deposed, JournalError, JournalUnavailable, RequestRepeated, UnknownRun
 from executus.events import Event, NoteLogged
 from executus.events.codec import encode_event
 from executus.journal.rules import Head, advance_head
+from executus.journal.writer import Nothing
 from executus.ports import Append, Follower, RunSummary
 from executus.projections import Checkpoint
 
@@ -33,6 +34,10 @@ class SimJournal:
         """Stored by a commit that reported a failure, and not yet found."""
         self.told: list[int] = []
         """Positions of which followers were told."""
+        self.doubtful = False
+        """Its host stood still for longer than its lease, and has not looked since."""
+        self.broken: Deposed | None = None
+        self.when_stopped: Callable[[Deposed], None] = lambda error: None
         self.fate = random.Random(f"{world.seed}: looks of {self.epoch}")
 
     def append(self, append: Append) -> None:
@@ -40,11 +45,33 @@ class SimJournal:
             self.scheduler.call_later(self.world.rng.random() * 0.01, self.commit)
         self.waiting.append(append)
 
+    @property
+    def held(self) -> bool:
+        return self.world.bugs.held(self.doubtful)
+
+    def confirm(self, told: Callable[[JournalError | None], None]) -> None:
+        self.append(Nothing(told))
+
+    def renew(self) -> None:
+        """What an idle journal does when its lease is due."""
+        self.confirm(lambda error: None)
+
+    def deposed(self) -> bool:
+        """Looked at inside every transaction, before anything else; said once."""
+        if self.broken is None and not self.world.bugs.owns(self.epoch, self.disk.epoch):
+            self.broken = Deposed(self.epoch, self.disk.epoch)
+            self.when_stopped(self.broken)
+        return self.broken is not None
+
     def commit(self) -> None:
         """One transaction for all that wait."""
         world, who = self.world, self.world.personality
         batch, self.waiting = self.waiting, []
         world.maybe_crash(who.crash)
+        if self.deposed():
+            for append in batch:
+                append.done(self.broken)
+            return
         self.look()
         fails = world.faulty() and world.rng.random() < who.commit_fails
         stores = not fails or world.rng.random() < 0.5
@@ -64,10 +91,13 @@ class SimJournal:
             self.unsure = news
             self.scheduler.call_later(self.fate.random() * 0.2, self.look)
         else:
+            self.doubtful = False
             self.tell(news)
 
     def look(self) -> None:
         """Find what a commit that failed has stored after all."""
+        if self.doubtful and self.deposed():
+            return
         found, self.unsure = self.unsure, []
         self.tell(self.world.bugs.found(found))
 
@@ -82,6 +112,8 @@ class SimJournal:
         self.followers.append(follower)
 
     def store(self, append: Append) -> JournalError | None:
+        if isinstance(append, Nothing):
+            return None
         disk, rng = self.disk, self.world.rng
         head = disk.heads.setdefault(append.run_id, Head())
         if self.world.faulty() and head.version and not head.over and rng.random() < self.world.personality.rival:

@@ -56,7 +56,8 @@ class SimTimer:
 class SimScheduler:
     """`Scheduler`: one thread, random turns, virtual time. Dies with its host; the clock goes on.
 
-    Timers are due in awake time, which stands still while the host sleeps.
+    Timers are due in awake time, which stands still while the machine sleeps, and while its host stands still: `slept`
+    has the seconds of the latter.
     """
 
     def __init__(self, world: World) -> None:
@@ -64,6 +65,7 @@ class SimScheduler:
         self.ready: list[Mailbox] = []
         self.timers: list[tuple[float, int, SimTimer]] = []
         self._numbers = 0
+        self.slept = 0.0
 
     def schedule(self, mailbox: Mailbox) -> None:
         self.ready.append(mailbox)
@@ -72,7 +74,7 @@ class SimScheduler:
         pass
 
     def awake(self) -> float:
-        return self.world.awake()
+        return self.world.awake() - self.slept
 
     def call_later(self, seconds: float, call: Callable[[], None]) -> SimTimer:
         timer = SimTimer(call)
@@ -101,7 +103,7 @@ class SimScheduler:
         if self.timers:
             due, _, timer = heapq.heappop(self.timers)
             assert timer.call is not None
-            self.world.now = max(self.world.now, due + self.world.slept)
+            self.world.now = max(self.world.now, due + self.world.slept + self.slept)
             timer.call()
             return True
         return bool(self.ready)
@@ -145,6 +147,14 @@ class Bugs:
 
     def stop_taking(self, calls: Any) -> None:
         calls.stop_taking()
+
+    def owns(self, mine: int, found: int) -> bool:
+        """Whether the epoch that the disk has lets a host append."""
+        return mine == found
+
+    def held(self, doubtful: bool) -> bool:
+        """Whether a host takes it for sure that the journal is still its own."""
+        return not doubtful
 
     def found(self, stored: list[Event]) -> list[Event]:
         """What a journal tells of what a failed commit has stored."""

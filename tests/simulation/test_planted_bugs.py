@@ -204,6 +204,20 @@ class NeverLooksAgain(Bugs):
         return []
 
 
+class NeverLooksAtTheOwner(Bugs):
+    """The epoch is not checked inside the append."""
+
+    def owns(self, mine: int, found: int) -> bool:
+        return True
+
+
+class ActsAfterASleep(Bugs):
+    """What was stored before the host stood still is done, whoever may have taken over meanwhile."""
+
+    def held(self, doubtful: bool) -> bool:
+        return True
+
+
 def with_actor(kind: type) -> Bugs:
     bugs = Bugs()
     bugs.run_actor = kind
@@ -240,6 +254,8 @@ PLANTED = {
     "TakesWhatFits": TakesWhatFits,
     "TakesEverything": TakesEverything,
     "NeverLooksAgain": NeverLooksAgain,
+    "NeverLooksAtTheOwner": NeverLooksAtTheOwner,
+    "ActsAfterASleep": ActsAfterASleep,
 }
 
 

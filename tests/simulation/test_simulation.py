@@ -34,4 +34,5 @@ def test_the_same_seed_is_the_same_world(seed: int) -> None:
 def test_the_seeds_are_unkind_enough() -> None:
     lives = [episode(seed) for seed in range(200)]
     assert sum(life.crashes for life in lives) > 200
+    assert sum(life.takeovers for life in lives) > 100
     assert sum(life.virtual_s for life in lives) > 50_000
