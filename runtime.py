@@ -47,7 +47,7 @@ from .errors import (
 )
 from .events import RunFinished, RunInfo
 from .handles import Result, Run, wait
-from .journal import BesideJournal, Router, Subscription
+from .journal import BesideJournal, Compacted, Router, Subscription, compact, terms
 from .journal.views import StoredViews
 from .ports import (
     Agent,
@@ -339,6 +339,26 @@ class Runtime(Starts):
             with suppress(JournalError, UnknownRun):
                 found += [(Run(self, run_id), one) for one in self.journal.load(run_id).state.governed.approvals]
         return found
+
+    def compact(
+        self,
+        older_than_s: float = 7_776_000.0,
+        *,
+        caller: str | None = None,
+        statuses: Sequence[str] = (),
+        keep: int = 0,
+    ) -> Compacted:
+        """Move finished runs out of the journal to its archive; what moves is as for `executus compact`. Blocks while
+        it does; runs go on meanwhile.
+
+        Raises:
+            JournalError: the journal is in memory, or could not be compacted; nothing was lost.
+            RuntimeClosed, WouldDeadlock; TypeError, ValueError: a wrong argument.
+        """
+        self.may_block("compact")
+        self._check_open()
+        now_us = self._clock.wall_us()
+        return compact(self._stored, terms(now_us, older_than_s, caller, statuses, keep), at_us=now_us)
 
     # -------------------------------------------------------------- closing
 

@@ -278,6 +278,55 @@ def import_(file: Path, form: str, db: Path, as_json: bool) -> None:
     click.get_current_context().exit(import_file(db, file, as_json=as_json))
 
 
+@executus.command(short_help="Move old runs to the archive.")
+@click.option(
+    "--older-than", default="90d", show_default=True, metavar="AGE", help="Only families whose newest event is older."
+)
+@click.option("--caller", help="Only runs of this caller.")
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice(["ok", "error", "timeout", "killed", "cancelled", "budget_exceeded", "dry_run"]),
+    multiple=True,
+    help="Only runs with this status; may be repeated.",
+)
+@click.option(
+    "--keep", type=click.IntRange(min=0), default=0, show_default=True, help="Let this many of the newest stay."
+)
+@click.option("--yes", is_flag=True, help="Do it, instead of saying what would be done.")
+@click.option("--vacuum", is_flag=True, help="Give the room back to the disk, too.")
+@db_option
+@json_option
+def compact(
+    older_than: str,
+    caller: str | None,
+    statuses: tuple[str, ...],
+    keep: int,
+    yes: bool,
+    vacuum: bool,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Move finished runs out of the journal to its archive, the file beside it that ends with .archive.
+
+    Whole families move, when all of them are over, delivered and old enough. Every command still shows them. Without
+    --yes nothing is changed. A host that has the journal open does it with Runtime.compact instead.
+
+    \b
+    Examples:
+      executus compact
+      executus compact --older-than 30d --status ok --yes
+      executus compact --keep 1000 --yes --vacuum
+    """
+    import time
+
+    from ..journal import terms
+    from .compacting import compact_runs, seconds_of
+
+    chosen = terms(time.time_ns() // 1000, seconds_of(older_than), caller, statuses, keep)
+    click.get_current_context().exit(compact_runs(db, chosen, really=yes, shrink=vacuum, as_json=as_json))
+
+
 @executus.command(short_help="Check every log.")
 @click.argument("run", required=False)
 @click.option(

@@ -4,11 +4,13 @@ if __name__ != "executus.journal":  # loaded a second time under a wrong name: t
     raise ImportError(f"import executus.journal, not {__name__}")
 
 from .beside import BesideJournal
+from .compacting import Compacted, Compactor, compact, vacuum
 from .findings import Finding
 from .inspection import Inspection
 from .memory import MemoryJournal
 from .opening import open_journal, read_journal
 from .outside import OutsideReader
+from .retention import Plan, Terms, plan, terms
 from .router import Router
 from .sqlite import SqliteJournal
 from .subscription import Subscription
@@ -16,14 +18,22 @@ from .verify import verify_run
 
 __all__ = [
     "BesideJournal",
+    "Compacted",
+    "Compactor",
     "Finding",
     "Inspection",
     "MemoryJournal",
     "OutsideReader",
+    "Plan",
     "Router",
     "SqliteJournal",
     "Subscription",
+    "Terms",
+    "compact",
     "open_journal",
+    "plan",
     "read_journal",
+    "terms",
+    "vacuum",
     "verify_run",
 ]

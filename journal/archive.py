@@ -21,11 +21,6 @@ log = logging.getLogger("executus.journal")
 ENDING = ".archive"
 
 
-def archive_of(path: str) -> str:
-    """The path of the archive of the journal at `path`."""
-    return path + ENDING
-
-
 class Moved:
     """What the table `archived` says of a run: its events up to `version`, which has `hash`, are in the archive."""
 
@@ -51,12 +46,17 @@ class Archive:
     """The archive of the journal at `path`, opened when it is first needed. Thread-safe."""
 
     def __init__(self, path: str, opening: Callable[[str], ArchiveReader]) -> None:
-        self.path = archive_of(path)
+        self.path = path + ENDING
         self._opening = opening
         self._lock = threading.Lock()
         self._reader: ArchiveReader | None = None
         self._closed = False
         self._complained = False
+
+    @classmethod
+    def of(cls, path: str, opening: Callable[[str], ArchiveReader]) -> Archive | None:
+        """The archive of the journal at `path`; an archive has none."""
+        return None if path.endswith(ENDING) else cls(path, opening)
 
     @property
     def exists(self) -> bool:

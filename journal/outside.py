@@ -56,7 +56,7 @@ class OutsideReader(LogReader):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         check_sqlite()
         self.path = files.resolve(path)
-        super().__init__(self._ask, Archive(self.path, OutsideReader))
+        super().__init__(self._ask, Archive.of(self.path, OutsideReader))
         self._lock = threading.Lock()
         self._idle: list[tuple[Found, sqlite3.Connection]] = []
         self._copies: list[tempfile.TemporaryDirectory[str]] = []

@@ -10,7 +10,7 @@ found is what says that something was moved: a journal that was never compacted 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -191,26 +191,40 @@ class LogReader:
         Raises:
             ArchiveMissing: some of it was moved, and the archive is not there.
         """
-        found: list[tuple[int, int, str, bytes | str]] = []
+        return list(self.stream(run_id))
+
+    def stream(self, run_id: str) -> Iterator[tuple[int, int, str, bytes | str]]:
+        """The same, a page at a time."""
         try:
             run_id_bytes(run_id)
         except ValueError:
-            return found
-        while page := self._events(run_id, found[-1][0] if found else -1, PAGE):
-            found.extend((version, position, tag, state) for version, tag, state, position in page)
-        moved = self._moved(run_id)
-        if moved is None:
-            return found
-        archive = self.archive
-        assert archive is not None
-        both = {version: (version, position, tag, state) for version, position, tag, state in found}
-        at = -1
-        while page := archive.ask(run_id, _EVENTS, (run_id_bytes(run_id), at, PAGE)):
+            return
+        last = 0
+        for row in self._stored(run_id):
+            if isinstance(row[0], int) and row[0] > last + 1:
+                yield from self._stored_there(run_id, last, row[0])
+            yield row
+            last = row[0]
+        yield from self._stored_there(run_id, last, None)
+
+    def _stored(self, run_id: str) -> Iterator[tuple[int, int, str, bytes | str]]:
+        at: Any = -1
+        while page := self._events(run_id, at, PAGE):
+            yield from ((version, position, tag, state) for version, tag, state, position in page)
             at = page[-1][0]
+
+    def _stored_there(self, run_id: str, after: int, before: int | None) -> Iterator[tuple[int, int, str, bytes | str]]:
+        """What the archive has of a gap."""
+        moved = self._moved(run_id) if isinstance(after, int) else None
+        while moved is not None and self.archive is not None and after < moved.version:
+            page = self.archive.ask(run_id, _EVENTS, (run_id_bytes(run_id), after, PAGE))
             for version, tag, state, position in page:
-                if version <= moved.version:
-                    both.setdefault(version, (version, position, tag, state))
-        return [both[version] for version in sorted(both)]
+                if version > moved.version or (before is not None and version >= before):
+                    return
+                yield version, position, tag, state
+            if len(page) < PAGE:
+                return
+            after = page[-1][0]
 
     # -------------------------------------------------------------- folding
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
@@ -26,7 +27,7 @@ WORTH_IT = 2000
 _FINAL = (
     "SELECT originator_version, state FROM snapshots WHERE originator_id = ? AND originator_version = ? AND topic = ?"
 )
-_ALL = "SELECT originator_version, state FROM snapshots WHERE originator_id = ? AND topic = ?"
+_ALL = "SELECT originator_version, state, topic FROM snapshots WHERE originator_id = ? AND topic IN (?, ?)"
 _NEWEST = (
     "SELECT s.originator_version, s.state, e.state FROM snapshots s"
     f" JOIN {EVENTS_TABLE} e ON e.originator_id = s.originator_id AND e.originator_version = s.originator_version"
@@ -53,7 +54,16 @@ class Snapshot(msgspec.Struct, frozen=True):
     checkpoint: Checkpoint
 
 
-UNUSABLE: Final = (sqlite3.Error, ValueError, TypeError, UnicodeDecodeError, RecursionError, msgspec.MsgspecError)
+SMALL: Final = ":z"
+"""Ending of the shape of snapshots that are compressed."""
+
+MOST_BYTES: Final = 1 << 30
+"""No compressed snapshot is opened that is larger."""
+
+UNUSABLE: Final = (
+    *(sqlite3.Error, ValueError, TypeError, UnicodeDecodeError, RecursionError, MemoryError),
+    *(msgspec.MsgspecError, zlib.error),
+)
 """What a snapshot may raise that cannot be used."""
 
 _decode = msgspec.msgpack.Decoder(_Body).decode
@@ -96,6 +106,12 @@ def snapshot_row(snapshot: Snapshot) -> tuple[bytes, int, str, bytes]:
     return run_id_bytes(snapshot.run_id), checkpoint.version, shape(), msgspec.msgpack.encode(body)
 
 
+def final_row(snapshot: Snapshot) -> tuple[bytes, int, str, bytes]:
+    """The row that stays of a run whose events were moved to the archive: as `snapshot_row`, smaller, read seldom."""
+    key, version, topic, state = snapshot_row(snapshot)
+    return key, version, topic + SMALL, zlib.compress(state)
+
+
 def read_snapshot(query: Callable[[str, Sequence[Any]], list[Any]], run_id: str) -> Snapshot | None:
     """The newest usable snapshot of the run, or None; whatever is wrong with it, the log is still there."""
     try:
@@ -110,8 +126,8 @@ def read_final(
 ) -> Snapshot | None:
     """The snapshot of a run whose events up to `version`, which has the hash `digest`, are in the archive; or None."""
     try:
-        found = query(_FINAL, (run_id_bytes(run_id), version, shape())) if shape() else []
-        return _opened(run_id, found[0][0], found[0][1], digest) if found else None
+        found = query(_FINAL, (run_id_bytes(run_id), version, shape() + SMALL)) if shape() else []
+        return _opened(run_id, found[0][0], _unpacked(found[0][1]), digest) if found else None
     except UNUSABLE:
         return None
 
@@ -120,12 +136,22 @@ def read_all(query: Callable[[str, Sequence[Any]], list[Any]], run_id: str) -> t
     """Every snapshot of the run that this version would look at, by version; and how many of them cannot be used."""
     found: dict[int, Checkpoint] = {}
     useless = 0
-    for version, state in query(_ALL, (run_id_bytes(run_id), shape())) if shape() else []:
+    key, made = run_id_bytes(run_id), shape()
+    for version, state, topic in query(_ALL, (key, made, made + SMALL)) if made else []:
         try:
+            state = _unpacked(state) if topic != made else state
             found[version] = _opened(run_id, version, state, None).checkpoint
         except UNUSABLE:
             useless += 1
     return found, useless
+
+
+def _unpacked(state: bytes) -> bytes:
+    opener = zlib.decompressobj()
+    content = opener.decompress(state, MOST_BYTES)
+    if not opener.eof:
+        raise ValueError("a snapshot that is cut off, or too large")
+    return content
 
 
 def _opened(run_id: str, version: int, state: bytes, digest: bytes | None) -> Snapshot:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ForkedProcess, JournalError, JournalInUse, JournalUnreadable
 from ..ports import Append, Follower
@@ -16,6 +16,7 @@ from ..projections import Checkpoint
 from . import files, forks
 from .archive import Archive
 from .checkpoints import BUSY_MS, WAL_BYTES
+from .chores import Chore
 from .followers import Followers
 from .layout import (
     APPLICATION_ID,
@@ -35,6 +36,8 @@ from .snapshots import WORTH_IT, Snapshot
 from .writer import Nothing, Writer
 
 log = logging.getLogger("executus.journal")
+
+T = TypeVar("T")
 
 
 def open_for_writing(path: str) -> sqlite3.Connection:
@@ -145,7 +148,7 @@ class SqliteJournal(LogReader):
             raise
         self._followers = Followers()
         self._connections = ReadConnections(self.path, lambda: open_for_reading(self.path))
-        super().__init__(self._ask, Archive(self.path, OutsideReader))
+        super().__init__(self._ask, Archive.of(self.path, OutsideReader))
         self.recorder = EventsRecorder(ReadStore(self._connections), EVENTS_TABLE)
         self._writer = Writer(
             lambda: open_for_writing(self.path),
@@ -272,6 +275,19 @@ class SqliteJournal(LogReader):
         if checkpoint.version - begin.version > WORTH_IT and not checkpoint.state.read_only:
             self._writer.put_snapshot(Snapshot(run_id, checkpoint))
         return checkpoint
+
+    def maintain(self, work: Callable[[sqlite3.Connection], T], *, size: int = 0, alone: bool = False) -> T:
+        """Have `work` done with the write connection, and wait until what it did is durable; see `Chore`. For this
+        room's own modules.
+
+        Raises:
+            JournalUnavailable: the journal is closed. Deposed: another host took over.
+            Exception: what `work` raised; nothing of it is stored.
+        """
+        self._check_process()
+        chore = Chore(work, size=size, alone=alone)
+        self._writer.put_chore(chore)
+        return chore.answer.result()
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """See `ports.Journal.follow`."""

@@ -16,6 +16,7 @@ from ..ports import Append
 from .aftermath import Unsure
 from .batch import Heads, NotStored, Outcome, store
 from .checkpoints import WalKeeper
+from .chores import AnyChore
 from .files import FileWatch
 from .followers import Followers, acknowledge
 from .lease import Tenure
@@ -85,6 +86,7 @@ class Writer:
         self._wake = threading.Condition(threading.Lock())
         self._queue: deque[Append] = deque()
         self._snapshots: deque[Snapshot] = deque(maxlen=WAITING_SNAPSHOTS)
+        self._chores: deque[AnyChore] = deque()
         self._idle = False
         self._closing = False
         self._broken: JournalError | None = None
@@ -120,6 +122,19 @@ class Writer:
                 self._snapshots.append(snapshot)
                 self._idle = False
                 self._wake.notify()
+
+    def put_chore(self, chore: AnyChore) -> None:
+        """Do `chore` between two batches.
+
+        Raises:
+            JournalUnavailable: the journal is closed.
+        """
+        with self._wake:
+            if self._closing:
+                raise JournalUnavailable("the journal is closed")
+            self._chores.append(chore)
+            self._idle = False
+            self._wake.notify()
 
     def end(self) -> None:
         """Take no more; store what is queued, then close. `finished` is set when that is done."""
@@ -159,7 +174,7 @@ class Writer:
         """The next appends, as many as wait and fit one transaction; [] for time to tidy; None at the end."""
         with self._wake:
             queue = self._queue
-            if not queue and not self._closing and not self._snapshots:
+            if not queue and not self._closing and not self._snapshots and not self._chores:
                 self._idle = True
                 while self._idle:
                     if not self._wake.wait(self._patience_s()):
@@ -305,6 +320,8 @@ class Writer:
 
     def _tidy(self, *, idle: bool) -> None:
         """Chores between batches: snapshots when idle, checkpoints when due."""
+        if self._chores:
+            self._do(self._chores.popleft())
         if self._broken is not None:
             self._snapshots.clear()
             return
@@ -320,6 +337,22 @@ class Writer:
                 self._stop(error)
             log.warning("the journal's chores: %s", error)
             self._drop()
+
+    def _do(self, chore: AnyChore) -> None:
+        """Do one chore; whoever waits for it is told, whatever happens."""
+        if self._broken is not None:
+            chore.fail(self._broken)
+            return
+        try:
+            chore.perform(self._connected(), self._epoch)
+            self._wal.wrote(chore.size, 1, self._watch.check())
+        except Deposed as error:
+            self._stop(error)
+        except Exception as error:
+            chore.fail(error)
+            log.warning("the journal's chores: %s", error)
+            self._drop()
+        self._tell()
 
     def _keep_snapshot(self, snapshot: Snapshot) -> None:
         connection = self._connection
@@ -338,6 +371,10 @@ class Writer:
             self._closing = True
             left = list(self._queue)
             self._queue.clear()
+            undone = list(self._chores)
+            self._chores.clear()
+        for chore in undone:
+            chore.fail(JournalUnavailable("the journal is closed"))
         if left:  # only after a bug in this file; nobody may wait for ever
             self._settle(left, [JournalUnavailable("the journal's writer stopped")] * len(left))
         connection, self._connection = self._give_up(), None

@@ -11,16 +11,28 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from journal_support import RunLog, a_run, finished, note
+from golden.make_golden import RUNS, encoded
+from journal_support import PATIENCE_S, RunLog, Sent, a_run, finished, note
 from msgspec.structs import replace
 
 from executus.errors import JournalError
 from executus.events import FACTS
 from executus.journal import Finding, Inspection, SqliteJournal, read_journal, snapshots
+from executus.ports import request_key_of
 from executus.projections import fold
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "log-0.2.0.db"
-"""A journal with every fact."""
+
+@pytest.fixture(scope="session")
+def every_fact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A journal with every fact, as the next golden log will hold it."""
+    path = tmp_path_factory.mktemp("every-fact") / "runs.db"
+    journal = SqliteJournal(path)
+    for run_id, stored in zip(RUNS, encoded(), strict=True):
+        sent = Sent(run_id, 0, stored, request_key_of("alice", f"request-{run_id[-1]}"))
+        journal.append(sent)
+        sent.ok()
+    assert journal.close(PATIENCE_S)
+    return path
 
 
 def inspected(path: Path, **options: Any) -> list[Finding]:
@@ -38,7 +50,7 @@ def problems(path: Path, **options: Any) -> list[str]:
 
 
 class Spot:
-    """One event of the golden journal, and the table that it stands in."""
+    """One event of that journal, and the table that it stands in."""
 
     def __init__(self, connection: sqlite3.Connection, position: int) -> None:
         self.connection, self.position = connection, position
@@ -148,14 +160,14 @@ MUTATIONS: dict[str, Callable[[Spot], int]] = {
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS)
-def test_any_damage_to_any_fact_is_found_where_it_is(tmp_path: Path, mutation: str) -> None:
-    before = inspected(GOLDEN)
+def test_any_damage_to_any_fact_is_found_where_it_is(every_fact: Path, tmp_path: Path, mutation: str) -> None:
+    before = inspected(every_fact)
     for tag in FACTS:
-        damaged_golden(tmp_path / f"{tag}.db", tag, mutation, before)
+        damaged(every_fact, tmp_path / f"{tag}.db", tag, mutation, before)
 
 
-def damaged_golden(path: Path, tag: str, mutation: str, before: list[Finding]) -> None:
-    shutil.copyfile(GOLDEN, path)
+def damaged(whole: Path, path: Path, tag: str, mutation: str, before: list[Finding]) -> None:
+    shutil.copyfile(whole, path)
     connection = sqlite3.connect(path, isolation_level=None)
     sql = "SELECT max(rowid) FROM stored_events WHERE topic = ?"
     spot = Spot(connection, connection.execute(sql, (tag,)).fetchone()[0])
