@@ -136,6 +136,7 @@ def executus(ctx: click.Context) -> None:
       executus ps              list runs, newest first
       executus show RUN        read one run; the last digits of its id are enough
       executus verify          check every log from its first event
+      executus audit           who asked for what, what was done, what it cost
 
     Reading commands are safe at any time, also while a host is writing.
     """
@@ -355,3 +356,82 @@ def verify(run: str | None, since: int, deep: bool, db: Path, as_json: bool) -> 
     from .verifying import verify_runs
 
     click.get_current_context().exit(verify_runs(db, run, since=since, deep=deep, as_json=as_json))
+
+
+@executus.command(short_help="Who asked for what, what was done, what it cost.")
+@click.argument("run", required=False)
+@click.option("--caller", help="Only runs of this caller.")
+@click.option("--agent", help="Only runs of this agent.")
+@click.option(
+    "--status", "statuses", multiple=True, metavar="STATUS", help="Only runs with this status; may be repeated."
+)
+@click.option("--since", metavar="WHEN", help="Only runs started since: 3d, 12h, 2026-01-31, 2026-01-31T12:00.")
+@click.option("--until", metavar="WHEN", help="Only runs started before.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="List this many runs at most.")
+@click.option("--all", "everything", is_flag=True, help="List every run.")
+@click.option("--full", is_flag=True, help="Cut nothing to the width of the screen.")
+@db_option
+@json_option
+def audit(
+    run: str | None,
+    caller: str | None,
+    agent: str | None,
+    statuses: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    limit: int,
+    everything: bool,
+    full: bool,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Print the audit trail: of RUN everything that was done, moved and said; without RUN a table of runs, with sums by
+    caller, agent and day.
+
+    It is read from the stored views (the file PATH.views beside the journal), which are brought up to date first when
+    no host does that. They are plain SQL tables: `sqlite3 runs.db.views` reads them too.
+
+    \b
+    Examples:
+      executus audit --since 1d
+      executus audit --caller alice --status error --all
+      executus audit 9f3c21aa
+      executus audit --json | jq -c 'select(.type=="audit-sum" and .by=="agent")'
+    """
+    from ..journal.views.asking import Chosen
+    from .auditing import audit as print_audit
+    from .auditing import checked_statuses
+    from .moments import moment_us
+
+    chosen = Chosen(caller, agent, checked_statuses(statuses), moment_us("--since", since), moment_us("--until", until))
+    print_audit(db, run, chosen, limit=None if everything else limit, full=full, as_json=as_json)
+
+
+@executus.command(short_help="Build the stored views anew, or check them.")
+@click.argument("views", nargs=-1, metavar="[VIEW]...")
+@click.option("--check", "checking", is_flag=True, help="Change nothing: compare what is stored with what is built.")
+@click.option(
+    "--views",
+    "own",
+    multiple=True,
+    metavar="MODULE:NAME",
+    help="Views of your own, imported from there; may be repeated.",
+)
+@db_option
+@json_option
+def rebuild(views: tuple[str, ...], checking: bool, own: tuple[str, ...], db: Path, as_json: bool) -> None:
+    """Build the stored views anew from the journal: each VIEW named, or all.
+
+    A view is built beside the old one, which stays readable and is replaced at the end in one step; Ctrl-C leaves it as
+    it was. A live host keeps its views itself: close it first. --check works beside a live host: it builds somewhere
+    else, compares row by row at the same position, and names the first difference.
+
+    \b
+    Examples:
+      executus rebuild
+      executus rebuild --check
+      executus rebuild model_use --views my_host.views:ModelUseView
+    """
+    from .rebuilding import rebuild_views
+
+    click.get_current_context().exit(rebuild_views(db, views, own, checking=checking, as_json=as_json))

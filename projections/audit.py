@@ -186,12 +186,12 @@ class OrderRow(Row):
 
 
 class NoteRow(Row):
-    """A note of the host. payload: as JSON."""
+    """A note of the host. kind: its type. payload: as JSON."""
 
     run_id: str
     version: int
     at_us: int = 0
-    type: str = ""
+    kind: str = ""
     payload: str = ""
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import zip_longest
 from typing import Any
 
 import msgspec
 
-from ...errors import JournalError
+from ...errors import JournalError, JournalUnavailable
 from ...events import Event
 from ...projections.rows import Table
 from .advancing import advance
@@ -55,6 +56,27 @@ class TemporaryViews(ViewsFile):
         """Nobody can replace it."""
 
 
+@contextmanager
+def writing(path: str) -> Generator[ViewsFile]:
+    """The file of views at `path`, to build in.
+
+    Raises:
+        JournalUnavailable: it cannot be written now.
+        JournalError: it is another program's, or another process builds the same views.
+    """
+    file = ViewsFile(path)
+    try:
+        file.open()
+        yield file
+        file.checkpoint()
+    except (sqlite3.Error, OSError) as error:
+        raise JournalUnavailable(f"{path} cannot be written now: {error}") from error
+    except Moved as error:
+        raise JournalError(f"another process builds the same views in {path}; try again when it is done") from error
+    finally:
+        file.close()
+
+
 def rebuild(file: ViewsFile, definition: Definition, pages: Pages, head: int, progress: Progress) -> int:
     """Build the view anew up to `head` and swap it in; returns how many rows it has. What goes wrong, or Ctrl-C, leaves
     the old one as it is.
@@ -67,6 +89,8 @@ def rebuild(file: ViewsFile, definition: Definition, pages: Pages, head: int, pr
     try:
         move_to(store, view, pages, head, progress)
         view = store.swap(view)
+    except Moved:  # what is there now is another's
+        raise
     except BaseException:
         store.drop_building(definition)
         raise

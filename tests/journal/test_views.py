@@ -537,7 +537,7 @@ def test_a_view_of_another_shape_is_built_beside_the_old_one_which_stays_readabl
     assert building.wait(PATIENCE_S)
     run.write(*step(2))
     assert rows_of(file_of(journal), defined(SaidView())) == old
-    audit, said = views.standing()
+    _, said = views.standing()
     assert said.status == "building"
     gate.set()
     assert views.wait(timeout=PATIENCE_S)
