@@ -48,7 +48,7 @@ def stored_views(db: Path) -> Generator[tuple[OutsideReader, ViewsReader]]:
         assert isinstance(journal, OutsideReader)
         with (
             bar("views", journal.head()) as told,
-            current_views(journal, hosted=hosted(db), progress=told) as current,
+            current_views(journal, hosted=hosted(journal), progress=told) as current,
         ):
             if current.remark:
                 click.echo(harmless(f"({current.remark})"), err=True)
@@ -57,8 +57,8 @@ def stored_views(db: Path) -> Generator[tuple[OutsideReader, ViewsReader]]:
 
 def audit(db: Path, digits: str | None, chosen: Chosen, *, limit: int | None, full: bool, as_json: bool) -> None:
     """Print the audit trail of one run, or a table of runs with sums."""
-    alive = hosted(db)
     with stored_views(db) as (journal, views):
+        alive = hosted(journal)
         if digits is not None:
             _print_run(audited_run(views, find_run(journal, digits)), alive, full, as_json)
         else:

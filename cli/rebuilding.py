@@ -33,7 +33,7 @@ def rebuild_views(db: Path, names: tuple[str, ...], own: tuple[str, ...], *, che
         assert isinstance(journal, OutsideReader)
         if checking:
             return _check(journal, definitions, as_json)
-        if hosted(db):
+        if hosted(journal):
             raise Unopened(
                 f"a host has {db} open and keeps its views itself; close that host first, or compare with --check"
             )

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 
-from ..errors import Deposed
-
 T = TypeVar("T")
 
 
@@ -23,8 +21,8 @@ class Chore(Generic[T]):
         self.work, self.size, self.alone = work, size, alone
         self.answer: Future[T] = Future()
 
-    def perform(self, connection: sqlite3.Connection, epoch: int) -> None:
-        """Do it, and answer.
+    def perform(self, connection: sqlite3.Connection, check: Callable[[sqlite3.Connection], None]) -> None:
+        """Do it, and answer. check: see `lease.Tenure.check`.
 
         Raises:
             Deposed: another host took over; nothing was done.
@@ -33,12 +31,11 @@ class Chore(Generic[T]):
         execute = connection.execute
         try:
             if self.alone:
+                check(connection)
                 done = self.work(connection)
             else:
                 execute("BEGIN IMMEDIATE")
-                found = execute("SELECT epoch FROM owner").fetchone()[0]
-                if found != epoch:
-                    raise Deposed(epoch, found)
+                check(connection)
                 done = self.work(connection)
                 execute("COMMIT")
         except BaseException as error:

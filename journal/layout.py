@@ -76,8 +76,8 @@ there is one way to today's tables.
 
 owner: boot names the opening and where its host runs (`place.Boot`), lease_until_us (wall clock) is when others may
 take over. recoveries: attempts to take up a run that have not yet succeeded, counted before each. archived: runs whose
-events up to `version`, which has `hash`, were moved to the archive at archived_us (wall clock); the archive has the same
-rows, of the runs that it holds.
+events up to `version`, which has `hash`, were moved to the archive at archived_us (wall clock); the archive has the
+same rows, of the runs that it holds.
 """
 
 TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"

@@ -33,8 +33,8 @@ class Subscription:
     run_id: of one run, starting after its version `after`; it ends after the run's terminal event, or never with
     `notes`. Without run_id: of all runs, starting after the position `after`; it ends when it, its router or the
     journal is closed: close one that you do not read to its end, a dropped one is not noticed (a task that reads it may
-    be held by nothing else). buffer: events kept for a slow consumer. timeout: seconds that `for` waits for the next event
-    before it raises `TimeoutError`; None for ever.
+    be held by nothing else). buffer: events kept for a slow consumer. timeout: seconds that `for` waits for the next
+    event before it raises `TimeoutError`; None for ever.
 
     Raises:
         UnknownRun: no such run.

@@ -344,7 +344,7 @@ class Writer:
             chore.fail(self._broken)
             return
         try:
-            chore.perform(self._connected(), self._epoch)
+            chore.perform(self._connected(), self._tenure.check)
             self._wal.wrote(chore.size, 1, self._watch.check())
         except Deposed as error:
             self._stop(error)

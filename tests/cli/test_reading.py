@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from executus import Agent, Runtime, ScriptedModel
-from executus.cli.opening import hosted
+from executus.cli.opening import hosted, reading
 from executus.cli.words import columns, cut, harmless, width_of
 
 from .conftest import CONVERSATIONS, Run, lines_of
