@@ -98,9 +98,10 @@ def judge_child(world: World, host: Host, events: list[Event], started: RunStart
     if parents_end is not None:
         fails = world.personality.commit_fails or world.personality.load_fails
         after = [event for event in events if event.position > parents_end.position]
-        if sum(isinstance(event.fact, StepStarted) for event in after) > STEPS_AFTER * (2 if fails else 1):
+        steps = sum(isinstance(event.fact, StepStarted) for event in after)
+        if steps > STEPS_AFTER * (2 if fails else 1):
             problems.append("family: a child worked on after its parent's end")
-        if after == events and last.by in ("model", "ceiling", "limits"):
+        if after == events and steps > 1 and last.by in ("model", "ceiling", "limits"):
             problems.append("family: a child that was born after its parent's end was let live")
     return problems
 

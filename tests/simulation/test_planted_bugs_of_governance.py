@@ -36,6 +36,7 @@ from executus.events import (
     StepStarted,
     ToolStarted,
 )
+from executus.ports import Allowance
 from executus.projections import PendingApproval, Wake, notices
 from executus.projections.allowing import room
 from executus.projections.ledger import Held
@@ -149,6 +150,19 @@ class StartsAnewAfterACrash(BudgetDesk):
 
     def rebuild(self, events: Iterable[Event]) -> None:
         super().rebuild(event for event in events if not hasattr(event.fact, "usage"))
+
+
+class WindowsThatStandStill(BudgetDesk):
+    """What was spent is never forgotten, whatever the window."""
+
+    def _actor(self, caller: str) -> BudgetActor:
+        actor = super()._actor(caller)
+        for_ever = [
+            Allowance(window="run" if one.window == "run" else "total", tokens=one.tokens, cost_usd=one.cost_usd)
+            for one in actor.allowances
+        ]
+        actor.verdict = lambda want, now_us: room(actor.account, for_ever, want, now_us, actor.granted)  # type: ignore[method-assign]
+        return actor
 
 
 class CallsWithoutAsking(SimRunActor):
@@ -278,6 +292,7 @@ PLANTED = {
         ForgetsWhatItGranted,
         ForgetsReservationsInACrash,
         StartsAnewAfterACrash,
+        WindowsThatStandStill,
         CallsWithoutAsking,
         TakesSilenceForNo,
         RunsWhatIsApprovedAgain,
