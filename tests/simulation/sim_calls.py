@@ -129,11 +129,11 @@ class SimCalls:
         world, who = self.world, self.world.personality
         self.touch()
         world.check_shown(request)
-        if world.faulty() and world.rng.random() < who.model_hangs:
+        if world.strikes("model hangs", who.model_hangs):
             world.hung.add(request.run_id)
             return SimTimer(lambda: None)
         key = {"step": request.step, "attempt": request.attempt}
-        if world.faulty() and world.rng.random() < who.model_fails:
+        if world.strikes("model fails", who.model_fails):
             message: Any = AcceptModelFailure(**key, error="overloaded", jitter=world.rng.random())
         else:
             answer = world.script(agent, request)
@@ -162,14 +162,17 @@ class SimCalls:
         world, who = self.world, self.world.personality
         self.touch()
         world.executed(call, context)
-        world.maybe_crash(who.crash)
-        if world.faulty() and world.rng.random() < who.tool_hangs:
+        world.maybe_crash("in a tool")
+        if world.strikes("tool hangs", who.tool_hangs):
             world.hung.add(context.run_id)
             return SimTimer(lambda: None)
         kind = world.rng.random()
         if world.faulty() and kind < who.tool_fails / 2:
+            world.note("tool given up")
             return self.answer(AcceptUnknown(call=call.call, reason="it was given up"), reply)
         failed = world.faulty() and kind < who.tool_fails
+        if failed:
+            world.note("tool fails")
         message = AcceptResult(call=call.call, text=f"result of {context.key}", is_error=failed)
         return self.answer(message, reply)
 
@@ -179,8 +182,8 @@ class SimCalls:
         world = self.world
         if self.closed:
             return SimTimer(lambda: None)
-        world.maybe_crash(world.personality.crash)
-        if world.faulty() and world.rng.random() < world.governance.palette_fails:
+        world.maybe_crash("at a birth")
+        if world.strikes("palette fails", world.governance.palette_fails):
             return self.answer(f"{name} cannot be resolved now", reply)
         _, delegate = agent.delegates[name]
         return self.answer(ChildOrder(resolved(name), delegate, "do your part"), reply)
@@ -189,7 +192,7 @@ class SimCalls:
 
     def load(self, run_id: str, versions: tuple[int, ...], reply: Callable[[Loaded], None]) -> None:
         def read() -> None:
-            if self.world.faulty() and self.world.rng.random() < self.world.personality.load_fails:
+            if self.world.strikes("load fails", self.world.personality.load_fails):
                 reply(Loaded(run_id=run_id, error=JournalUnavailable("cannot read now")))
                 return
             try:
@@ -206,7 +209,7 @@ class SimCalls:
 
     def look_up(self, read: Callable[[Any], Any], reply: Callable[[Any], None]) -> None:
         def found() -> None:
-            if self.world.faulty() and self.world.rng.random() < self.world.personality.load_fails:
+            if self.world.strikes("look-up fails", self.world.personality.load_fails):
                 reply(JournalUnavailable("cannot read now"))
                 return
             try:
@@ -227,6 +230,8 @@ class SimCalls:
             return SimTimer(lambda: None)
         hostile = rng.random() < world.governance.hostile
         kind = rng.choice(("raises", "hangs", "late", "twice", "nonsense")) if hostile else "sound"
+        if hostile:
+            world.note(f"critic {kind}")
         try:
             verdict = self.nonsense() if kind == "nonsense" else self.verdict(trace)
             if kind == "raises":
@@ -274,6 +279,7 @@ class SimCalls:
         delay = self.world.rng.expovariate(1.0)
         timer = self.scheduler.call_later(delay, lambda: reply(message))
         if self.world.rng.random() < self.world.personality.twice:
+            self.world.note("answer twice")
             self.scheduler.call_later(delay + self.world.rng.random() * 3, lambda: reply(message))
         return timer
 

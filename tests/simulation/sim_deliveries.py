@@ -37,7 +37,7 @@ def deliver(host: Host, parcel: Parcel, timeout_s: float, reply: Callable[[Hande
     """The receiver takes the parcel, refuses it, or does not answer; or it takes it and nobody hears of it."""
     world = host.world
     receive(world, parcel)
-    world.maybe_crash(world.personality.crash)
+    world.maybe_crash("in a delivery")
     fails = world.faulty() and world.rng.random() < world.governance.delivery_fails
     kind = world.rng.choice(("fails", "fails", "hangs", "refuses", "asks for time")) if fails else "takes"
     answers = {
@@ -48,8 +48,9 @@ def deliver(host: Host, parcel: Parcel, timeout_s: float, reply: Callable[[Hande
         "asks for time": Handed(error="busy", retry_after_s=30.0),
     }
     delay = timeout_s if kind == "hangs" else world.rng.expovariate(1.0)
-    world.note(f"delivery {kind}")
-    if kind == "takes":
+    if kind != "takes":
+        world.note(f"delivery {kind}")
+    else:
         world.taken.add(parcel.key)
     if world.rng.random() < world.personality.twice:
         host.scheduler.call_later(delay + world.rng.random(), lambda: reply(answers[kind]))

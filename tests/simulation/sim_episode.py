@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sim_client import Client
@@ -31,11 +32,19 @@ class Episode:
     trace: str
     facts: frozenset[str]
     """Tags of all that happened."""
+    faults: dict[str, int]
+    """What went wrong, and how often."""
 
 
-def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -> Episode:
-    """Live through one seed: faults for a while, then none until everything is over."""
+def episode(
+    seed: int,
+    bugs: Bugs | None = None,
+    give_up: int = GIVE_UP_STEPS,
+    made: Callable[[World], None] = lambda world: None,
+) -> Episode:
+    """Live through one seed: faults for a while, then none until everything is over. made: told of the world."""
     world = World(seed, bugs)
+    made(world)
     client = Client(world)
     host = Host(world)
     sleepers = Sleepers(world, client)
@@ -54,17 +63,18 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
                 client.birth(host, world.births.pop())
             if not busy:
                 world.now += world.rng.random() * 2
-            if world.faulty() and world.rng.random() < world.personality.crash / 50:
+            if world.strikes("crash between turns", world.personality.crash / 50):
                 raise HostCrash
-            if world.faulty() and world.rng.random() < world.personality.closes / 50:
+            if world.strikes("close", world.personality.closes / 50):
                 host.close()
-            if world.governance.suspends and world.faulty() and world.rng.random() < world.governance.suspends / 50:
+            if world.governance.suspends and world.strikes("sleep", world.governance.suspends / 50):
                 host.sleep(world.rng.choice((5.0, 300.0, 4_000.0)))
             if host.closing_for:
                 host.closing_for += 1
                 if host.closing_for > 40:
                     raise HostCrash  # it has closed: the process ends
             if world.rng.random() < 0.001 and world.purses.window != "hour":
+                world.note("wall clock set")
                 world.wall_skew += world.rng.uniform(-3600, 3600)
         except HostCrash:
             crashes += 1
@@ -82,7 +92,8 @@ def episode(seed: int, bugs: Bugs | None = None, give_up: int = GIVE_UP_STEPS) -
     for row in world.disk.rows:
         world.trace.update(row[3])
     facts = frozenset(row[2] for row in world.disk.rows)
-    return Episode(seed, problems, steps, crashes, sleepers.takeovers, world.now, world.trace.hexdigest(), facts)
+    trace = world.trace.hexdigest()
+    return Episode(seed, problems, steps, crashes, sleepers.takeovers, world.now, trace, facts, dict(world.faults))
 
 
 def settled(world: World, client: Client, host: Host) -> bool:

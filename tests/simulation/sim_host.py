@@ -36,7 +36,7 @@ class SimRunActor(RunActor):
     world: World
 
     def decide(self, message: Any, now_ms: int) -> list[Any]:
-        if self.world.faulty() and self.world.rng.random() < self.world.personality.poison:
+        if self.world.strikes("poison", self.world.personality.poison):
             self.world.hurt.add(self.address.run_id)
             raise Poison("planted")
         return super().decide(message, now_ms)

@@ -67,14 +67,16 @@ class SimJournal:
         """One transaction for all that wait."""
         world, who = self.world, self.world.personality
         batch, self.waiting = self.waiting, []
-        world.maybe_crash(who.crash)
+        world.maybe_crash("before a commit")
         if self.deposed():
             for append in batch:
                 append.done(self.broken)
             return
         self.look()
-        fails = world.faulty() and world.rng.random() < who.commit_fails
+        fails = world.strikes("commit fails", who.commit_fails)
         stores = not fails or world.rng.random() < 0.5
+        if fails and stores:
+            world.note("commit fails and is stored")
         outcomes: list[tuple[Append, JournalError | None]] = []
         news: list[Event] = []
         for append in batch:
@@ -82,7 +84,7 @@ class SimJournal:
             outcomes.append((append, error))
             if stores and error is None:
                 news += [self.disk.decoded[stored.event.position - 1] for stored in append.stored]
-        world.maybe_crash(who.crash)
+        world.maybe_crash("after a commit")
         for append, error in outcomes:
             if fails:
                 error = JournalUnavailable("the commit failed; what was stored is unknown")
@@ -114,9 +116,9 @@ class SimJournal:
     def store(self, append: Append) -> JournalError | None:
         if isinstance(append, Nothing):
             return None
-        disk, rng = self.disk, self.world.rng
+        disk = self.disk
         head = disk.heads.setdefault(append.run_id, Head())
-        if self.world.faulty() and head.version and not head.over and rng.random() < self.world.personality.rival:
+        if head.version and not head.over and self.world.strikes("rival", self.world.personality.rival):
             self.rival(append.run_id, head)
         if append.request_key and append.request_key in disk.requests:
             return RequestRepeated("", disk.requests[append.request_key])

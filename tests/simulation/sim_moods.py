@@ -121,3 +121,36 @@ class Governance:
         """Whether there is any of it."""
         settings = ("sleep_after_s", "window", "priced")
         return any(getattr(self, one.name) for one in fields(self) if one.name not in settings)
+
+
+FAULTS = frozenset(
+    {
+        *(
+            f"crash {where}"
+            for where in ("before a commit", "after a commit", "in a tool", "at a birth", "in a delivery")
+        ),
+        *(f"critic {how}" for how in ("raises", "hangs", "late", "twice", "nonsense")),
+        *(f"delivery {how}" for how in ("fails", "hangs", "refuses", "asks for time")),
+        "answer twice",
+        "close",
+        "commit fails",
+        "commit fails and is stored",
+        "load fails",
+        "look-up fails",
+        "model fails",
+        "model hangs",
+        "palette fails",
+        "poison",
+        "rival",
+        "sleep",
+        "timer early",
+        "tool fails",
+        "tool given up",
+        "tool hangs",
+        "wall clock set",
+    }
+)
+"""Everything that can go wrong in a world. What never does in many seeds tests nothing: `benchmarks/seeds.py` tells."""
+
+NEVER_HERE = frozenset({"artifact-stored", "error-logged", "input-staged", "output-refused"})
+"""Tags of facts that no world leads to: their causes are not simulated."""

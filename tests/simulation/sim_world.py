@@ -242,15 +242,23 @@ class World:
         return not self.kind
 
     def note(self, fault: str) -> None:
-        """Something went wrong, as it should now and then."""
+        """Something went wrong, as it should now and then; `fault` is one of `FAULTS`."""
         self.faults[fault] += 1
+
+    def strikes(self, fault: str, chance: float) -> bool:
+        """Whether `fault` happens now."""
+        if not self.faulty() or self.rng.random() >= chance:
+            return False
+        self.note(fault)
+        return True
 
     def rushed(self) -> bool:
         """Whether a timer goes off early, just now."""
-        return self.faulty() and self.governance.orders > 0 and self.rng.random() < self.governance.orders / 2
+        return self.governance.orders > 0 and self.strikes("timer early", self.governance.orders / 2)
 
-    def maybe_crash(self, chance: float) -> None:
-        if self.faulty() and self.rng.random() < chance:
+    def maybe_crash(self, where: str) -> None:
+        """Perhaps the process ends `where` it is."""
+        if self.strikes(f"crash {where}", self.personality.crash):
             self.crashing = True  # an actor contains whatever is raised in it, this too
             raise HostCrash
 
