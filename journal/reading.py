@@ -275,8 +275,9 @@ class LogReader:
         """See `ports.Journal.scan`."""
         events: list[Event] = []
         rows = self._rows(_SCAN, after, limit)
-        if rows and rows[-1][3] != after + len(rows):  # some were moved, or are missing
-            moved = self._ask_archive(_SCAN_MOVED, after, rows[-1][3], limit)
+        end = rows[-1][3] if rows else self.head() + 1
+        if end > after + max(1, len(rows)):  # some were moved, or are missing
+            moved = self._ask_archive(_SCAN_MOVED, after, end, limit)
             rows = sorted({row[3]: row for row in (*moved, *rows)}.values(), key=lambda row: row[3])[:limit]
         for version, tag, state, position, run in rows:
             run_id = _text_of(run)

@@ -68,6 +68,7 @@ class RunRow(Row):
     phase: str = ""
     resumed: int = 0
     approvals_open: int = 0
+    children_open: int = 0
     host_slept_s: float = 0.0
     unreadable: int = 0
     events: int = 0
@@ -100,8 +101,9 @@ class StepRow(Row):
 
 
 class ToolRow(Row):
-    """A tool call, or a child run that a call became. outcome: "running", "ok", "error", "refused", "unknown", or a
-    child's end status. result_chars: length of what it answered. error: how it failed, or why it was refused.
+    """A tool call, or a child run that a call became. outcome: "running", "waiting" (a child, for a person), "ok",
+    "error", "refused", "unknown", or a child's end status. result_chars: length of what it answered. error: how it
+    failed, or why it was refused.
     """
 
     run_id: str

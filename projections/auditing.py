@@ -22,6 +22,8 @@ from ..events import (
     CeilingRaised,
     ChildFinished,
     ChildStarted,
+    ChildWaited,
+    ChildWentOn,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -33,6 +35,7 @@ from ..events import (
     DeliveryFailed,
     ErrorLogged,
     Event,
+    FamilyAwaited,
     HostSlept,
     InputAwaited,
     InputReceived,
@@ -141,6 +144,9 @@ class Auditor:
             BudgetExceeded: self._budget_exceeded,
             ChildStarted: self._child_started,
             ChildFinished: self._child_finished,
+            ChildWaited: self._child_waited,
+            ChildWentOn: self._child_went_on,
+            FamilyAwaited: self._awaits,
             PhaseStarted: self._phase_started,
             PhaseFinished: self._phase_finished,
             OutputRefused: self._output_refused,
@@ -196,6 +202,7 @@ class Auditor:
 
     def _run_finished(self, run: RunRow, event: Event, fact: RunFinished) -> None:
         stats, family = fact.stats, fact.family
+        run.children_open = 0
         if run.approvals_open:
             run.approvals_open = 0
             for one in list(self._approvals.all(event.run_id)):
@@ -283,6 +290,7 @@ class Auditor:
         self._wrong(event, fact.call, fact.reason)
 
     def _child_started(self, run: RunRow, event: Event, fact: ChildStarted) -> None:
+        run.children_open += 1
         run.doing, run.tool_calls = "tools", run.tool_calls + 1
         tool = ToolRow(event.run_id, fact.call, name(fact.name), fact.kind, started_us=event.at_us)
         tool.child_run_id = name(fact.run_id)
@@ -290,8 +298,17 @@ class Auditor:
 
     def _child_finished(self, run: RunRow, event: Event, fact: ChildFinished) -> None:
         tool = self._tools.change(event.run_id, fact.call)
+        if run.children_open and tool.finished_us is None:
+            run.children_open -= 1
         tool.outcome, tool.finished_us, tool.result_chars = fact.status, event.at_us, len(fact.output)
         tool.took_ms = max(0, event.at_us - tool.started_us) // 1000
+
+    def _child_waited(self, run: RunRow, event: Event, fact: ChildWaited) -> None:
+        self._tools.change(event.run_id, fact.call).outcome = "waiting"
+
+    def _child_went_on(self, run: RunRow, event: Event, fact: ChildWentOn) -> None:
+        self._goes_on(run, fact.waited_ms)
+        self._tools.change(event.run_id, fact.call).outcome = "running"
 
     # -------------------------------------------------------------- people
 
@@ -299,7 +316,7 @@ class Auditor:
         self._order(event, "steer", fact.by, fact.text)
 
     def _input_received(self, run: RunRow, event: Event, fact: InputReceived) -> None:
-        if run.status == "waiting" and not run.approvals_open:
+        if run.status == "waiting" and not run.approvals_open and not run.children_open:
             run.status, run.doing = "running", "tools"
         run.waited_s += fact.waited_ms / 1000
         said = "".join([part.text for part in fact.input if type(part) is Text])
@@ -308,7 +325,7 @@ class Auditor:
     def _cancel_requested(self, run: RunRow, event: Event, fact: CancelRequested) -> None:
         self._order(event, "cancel", fact.by, fact.reason)
 
-    def _awaits(self, run: RunRow, event: Event, fact: InputAwaited | ApprovalAwaited) -> None:
+    def _awaits(self, run: RunRow, event: Event, fact: InputAwaited | ApprovalAwaited | FamilyAwaited) -> None:
         run.status, run.doing = "waiting", "waiting"
 
     def _order(self, event: Event, what: str, by: str, said: str) -> None:
@@ -330,14 +347,18 @@ class Auditor:
         self._answered(run, event, fact, "expired", "", "")
 
     def _answered(self, run: RunRow, event: Event, fact: Any, outcome: str, by: str, reason: str) -> None:
-        if run.status == "waiting":
-            run.status, run.doing = "running", "tools"
-        run.waited_s += fact.waited_ms / 1000
+        self._goes_on(run, fact.waited_ms)
         row = self._approvals.change(event.run_id, fact.call)
         if row.outcome == "pending" and run.approvals_open:
             run.approvals_open -= 1
         row.outcome, row.answered_by, row.reason = outcome, name(by), text(reason)
         row.answered_us, row.waited_ms = event.at_us, fact.waited_ms
+
+    @staticmethod
+    def _goes_on(run: RunRow, waited_ms: int) -> None:
+        if run.status == "waiting":
+            run.status, run.doing = "running", "tools"
+        run.waited_s += waited_ms / 1000
 
     # -------------------------------------------------------------- supervision
 

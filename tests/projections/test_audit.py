@@ -49,6 +49,7 @@ def test_a_run_stands_in_the_audit_as_its_fold_says(log: list[Event]) -> None:
         assert row.output == state.output
         assert row.waited_s == pytest.approx(state.waited_ms / 1000)
         assert row.approvals_open == len(state.governed.approvals)
+        assert row.children_open == len(state.governed.children)
         assert row.phase == (state.phase or row.phase)
         assert row.max_steps == state.limits.max_steps
         assert row.deadline_s == (None if state.governed.deadline_ms is None else state.governed.deadline_ms / 1000)
