@@ -220,10 +220,7 @@ class BudgetActor(PooledActor):
 
     def follow(self, event: Event) -> None:
         """Count a durable fact."""
-        try:
-            self.ledger.apply(event)
-        except Exception:  # a mistake of ours; the events after it must count all the same
-            log.critical("event %d of run %s was not counted", event.version, event.run_id, exc_info=True)
+        counted(self.ledger, event)
         fact = event.fact
         if type(fact) is StepStarted:
             for key in self.granted.of_run(event.run_id):
@@ -245,6 +242,14 @@ class BudgetActor(PooledActor):
         if gate != self._told:
             self._told = gate
             self.publish(gate)
+
+
+def counted(ledger: Ledger, event: Event) -> None:
+    """Count `event`; a mistake of ours with one must not keep those after it, or a host's opening, from going on."""
+    try:
+        ledger.apply(event)
+    except Exception:
+        log.critical("event %d of run %s was not counted", event.version, event.run_id, exc_info=True)
 
 
 def no_answer(want: Want, why: str) -> Refused:

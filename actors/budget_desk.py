@@ -28,6 +28,7 @@ from .budget import (
     Show,
     Withdraw,
     answer,
+    counted,
     no_answer,
 )
 from .pooled import Scheduler
@@ -142,7 +143,7 @@ class BudgetDesk:
                 ledger = self._ledgers.get(caller)
                 if ledger is None:
                     ledger = self._ledgers[caller] = Ledger(self._price)
-                ledger.apply(event)
+                counted(ledger, event)
         for caller in dict.fromkeys(self._callers.values()):
             try:
                 self.allowances(caller)

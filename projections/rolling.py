@@ -14,6 +14,8 @@ BudgetMeasure: TypeAlias = Literal["tokens", "cost_usd", "seconds", "tool_calls"
 """What an allowance counts; names as in `events.Measure`."""
 
 NANO = 1_000_000_000
+MOST_USD = 1e12
+"""A log may claim any number; billionths of the largest ones are beyond a float."""
 SLACK = 16
 """Buckets kept beyond a window: events of one moment may come out of order, and a wall clock may step."""
 
@@ -71,8 +73,8 @@ NOTHING = Spent()
 
 
 def nano(usd: float | None) -> int:
-    """Dollars in billionths; 0 for what is unknown, negative or not a number."""
-    return round(usd * NANO) if usd is not None and math.isfinite(usd) and usd > 0 else 0
+    """Dollars in billionths, at most those of `MOST_USD`; 0 for what is unknown, negative or not a number."""
+    return round(min(usd, MOST_USD) * NANO) if usd is not None and math.isfinite(usd) and usd > 0 else 0
 
 
 class Rolling:

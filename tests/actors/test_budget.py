@@ -378,6 +378,30 @@ def test_after_a_restart_everything_is_as_the_log_has_it() -> None:
     house.no_drift()
 
 
+def test_an_event_that_cannot_be_counted_keeps_no_host_from_opening(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = House(HOUR)
+    one, other = before.start(), before.start(caller="bob")
+    for run in (one, other):
+        before.call(run, tokens=30)
+    apply = Ledger.apply
+
+    def choke(self: Ledger, event: Event) -> None:
+        if event.run_id == one.run_id and event.version == 2:
+            raise OverflowError("poison")
+        apply(self, event)
+
+    monkeypatch.setattr(Ledger, "apply", choke)
+    house = House()
+    house.desk = BudgetDesk(house.turns, before.clock, FixedBudget(HOUR))
+    house.desk.rebuild(before.log)
+    assert "event 2 of run" in caplog.text
+    house.log = before.log
+    house.ask(other, 70, step=2)
+    assert isinstance(house.answer(other, 2), Granted)
+
+
 def test_the_gate_knows_what_was_spent_before_a_restart() -> None:
     before = House(HOUR)
     run = before.start()

@@ -454,3 +454,13 @@ def test_sums_are_exact_however_many_small_amounts_are_added() -> None:
 
 def test_an_unknown_caller_has_an_empty_account() -> None:
     assert Ledger().account("nobody").standing() == Account().standing()
+
+
+@pytest.mark.parametrize("claimed", [1e308, 1e12, 1.7e300])
+def test_a_log_may_claim_any_cost_and_still_be_counted(claimed: float) -> None:
+    run = FactRun("alice")
+    run.begin_step(5, claimed)
+    run.complete_step(Usage(input=1, cost_usd=claimed))
+    spent = recount(run.events).account("alice")
+    assert spent.total == Spent(1, nano(claimed), spent.total.runtime_ms)
+    assert nano(claimed) == nano(1e12) > nano(1e9)
