@@ -168,10 +168,14 @@ async def leave_async(state: str, way: str, path: Path | None) -> None:
         if way == "async-exception":
             raise RuntimeError("the host's own mistake")
         if way == "async-sigint":
-            await (run.result_async() if run is not None else asyncio.sleep(FOR_EVER_S))
+            if run is not None:
+                await run.result_async()
+            while True:
+                await asyncio.sleep(0.5)  # asyncio does not see a signal that comes just before it waits
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # exits.py asks so when this process hangs
     _, chosen_state, chosen_way, chosen_path = sys.argv
     where = None if chosen_path == "-" else Path(chosen_path)
