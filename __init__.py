@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .adapters.critics.judge import ModelCritic
     from .adapters.critics.stuck import StuckCritic
     from .adapters.models.scripted import ScriptedModel
+    from .adapters.signing import Signing
     from .adapters.tools.functions import tool
     from .adapters.tools.status import self_status
     from .errors import BudgetSpent, ExecutusError, ModelRefused, ModelUnavailable
@@ -76,6 +77,7 @@ _HOMES = {
     "Run": "handles",
     "Runtime": "runtime",
     "ScriptedModel": "adapters.models.scripted",
+    "Signing": "adapters.signing",
     "Skill": "ports",
     "Steer": "ports",
     "StuckCritic": "adapters.critics.stuck",
@@ -120,6 +122,7 @@ __all__ = [
     "Run",
     "Runtime",
     "ScriptedModel",
+    "Signing",
     "Skill",
     "Steer",
     "StuckCritic",

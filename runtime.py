@@ -28,6 +28,7 @@ from .actors.run.surroundings import Surroundings
 from .actors.runner import CallRunner
 from .actors.supervisor import CloseDown, HostWoke, Recover, Supervisor
 from .adapters.files.names import checked_name
+from .adapters.signing import Signing
 from .adapters.system import SystemClock, SystemIds
 from .admission import (
     FOR_EVER_S,
@@ -76,10 +77,12 @@ from .wiring import (
     Choices,
     LazyArtifacts,
     RunReserver,
+    anchors_beside,
     checked_ports,
     checked_views,
     everything,
     opened,
+    signer_of,
     views_beside,
 )
 
@@ -120,7 +123,8 @@ class Runtime(Starts):
     model calls cost. delivery: where output goes. files: where attachments are kept; without it they are ignored.
     artifacts: where what runs make is kept; by default beside the journal. sleep_after_s: a run that has waited so long
     for a person gives up its actor until it is answered. views: tables of your own that are kept of what happens, in
-    the file `PATH.views` beside those that every stored journal has; None keeps none at all.
+    the file `PATH.views` beside those that every stored journal has; None keeps none at all. signing: signs for what
+    the journal holds, in the file `PATH.heads`, so that nobody can change it unseen.
 
     record, durable: choose by `RunInfo`, for a run and its children. One that is not durable lives in memory beside the
     journal: it is seen by its `Run` only and gone with the process. One that is not recorded leaves nothing but its
@@ -150,6 +154,7 @@ class Runtime(Starts):
         files: FileStager | None = None,
         artifacts: ArtifactStore | None = None,
         views: Sequence[View] | None = (),
+        signing: Signing | None = None,
         record: Callable[[RunInfo], bool] | None = None,
         durable: Callable[[RunInfo], bool] | None = None,
         degrade: bool = False,
@@ -176,6 +181,7 @@ class Runtime(Starts):
             artifacts=artifacts,
         )
         checked_views(views)
+        signer = signer_of(signing, path)
         if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
         self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
@@ -243,6 +249,7 @@ class Runtime(Starts):
             self._courier = Courier(self._around, ports.delivery, ports.artifacts)
         self.views: StoredViews | None = views_beside(self._stored, views)
         """The stored views, to be asked how they stand and waited for; their tables are for any SQLite program."""
+        self._anchors = anchors_beside(self._stored, signer, signing, self._clock.wall_us)
         if resume and path is not None:
             try:
                 self._recover()
@@ -425,6 +432,8 @@ class Runtime(Starts):
             let_go = self.journal.close(max(0.1, until - time.monotonic())) and let_go
             if self.views is not None:
                 let_go = self.views.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
+            if self._anchors is not None:
+                let_go = self._anchors.close(max(0.1, min(2.0, until - time.monotonic()))) and let_go
             self._let_go = self._scheduler.close(max(0.1, min(1.0, until - time.monotonic()))) and let_go
             self._nobody_answers = True
             for asked in list(self._unanswered):

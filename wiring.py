@@ -19,10 +19,11 @@ from .actors.run.messages import AcceptGrant, AcceptRefusal
 from .adapters.budgets import FixedBudget
 from .adapters.files.artifacts import DirectoryArtifacts, MemoryArtifacts
 from .adapters.palette.registered import RegisteredPalette
+from .adapters.signing import Signing
 from .errors import JournalError
 from .events import BudgetExceeded, Event, RunInfo, Usage
 from .handles import wait
-from .journal import MemoryJournal, SqliteJournal, open_journal
+from .journal import Anchors, AnchorTerms, MemoryJournal, SqliteJournal, open_journal
 from .journal.views import StoredViews, all_definitions
 from .ports import (
     Agent,
@@ -39,6 +40,7 @@ from .ports import (
     Skill,
     View,
 )
+from .ports.signing import Signer
 from .projections.allowing import Granted, Refused, Want
 
 log = logging.getLogger("executus.runtime")
@@ -310,6 +312,33 @@ def views_beside(stored: MemoryJournal | SqliteJournal, views: Sequence[View] | 
             log.warning("the journal is in memory: no views are stored")
         return None
     return StoredViews(stored, stored.path, views)
+
+
+def signer_of(signing: Signing | None, path: str | os.PathLike[str] | None) -> Signer | None:
+    """Who signs for the journal at `path`.
+
+    Raises:
+        ExtraMissing, TypeError, ValueError, OSError: what is wrong with the key, or that nothing is stored.
+    """
+    if signing is None:
+        return None
+    if not isinstance(signing, Signing):
+        raise TypeError(f"Runtime, signing: expected a Signing, got {signing!r}")
+    if path is None:
+        raise ValueError(
+            "Runtime, signing: expected a journal that is stored (path); what is in memory cannot be signed"
+        )
+    return signing.signer()
+
+
+def anchors_beside(
+    stored: MemoryJournal | SqliteJournal, signer: Signer | None, signing: Signing | None, wall_us: Callable[[], int]
+) -> Anchors | None:
+    """Signs for a stored journal; None if nobody does."""
+    if signer is None or signing is None or isinstance(stored, MemoryJournal):
+        return None
+    terms = AnchorTerms(signing.every_events, signing.every_s)
+    return Anchors(stored, signer, terms, signing.told(), wall_us=wall_us)
 
 
 def why_spent(refused: BudgetExceeded) -> str:

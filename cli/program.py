@@ -338,9 +338,23 @@ def compact(
     help="Only runs with events after this position of the journal.",
 )
 @click.option("--deep", is_flag=True, help="Let SQLite compare every index with its table, too.")
+@click.option(
+    "--public-key",
+    "keys",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Check what was signed with this key (PEM) against the journal, too; may be repeated.",
+)
+@click.option(
+    "--heads",
+    type=click.Path(path_type=Path),
+    help="The file of signed anchors; without it, the one beside the journal, which ends with .heads.",
+)
 @db_option
 @json_option
-def verify(run: str | None, since: int, deep: bool, db: Path, as_json: bool) -> None:
+def verify(
+    run: str | None, since: int, deep: bool, keys: tuple[Path, ...], heads: Path | None, db: Path, as_json: bool
+) -> None:
     """Check RUN, or the whole journal: hash chains, no gaps, one end, and that folding each log again gives the same.
 
     Each problem names the run, and the first version and position where it shows. The file, the index of runs, payloads
@@ -351,11 +365,14 @@ def verify(run: str | None, since: int, deep: bool, db: Path, as_json: bool) -> 
       executus verify
       executus verify 9f3c21aa
       executus verify --since 1200000
+      executus verify --public-key host.pub --heads /elsewhere/anchors.jsonl
       executus verify --json | jq -r 'select(.type=="problem") | .problem'
     """
     from .verifying import verify_runs
 
-    click.get_current_context().exit(verify_runs(db, run, since=since, deep=deep, as_json=as_json))
+    click.get_current_context().exit(
+        verify_runs(db, run, since=since, deep=deep, keys=keys, heads=heads, as_json=as_json)
+    )
 
 
 @executus.command(short_help="Who asked for what, what was done, what it cost.")

@@ -3,6 +3,8 @@
 if __name__ != "executus.journal":  # loaded a second time under a wrong name: two copies of every class
     raise ImportError(f"import executus.journal, not {__name__}")
 
+from .anchoring import Anchors, AnchorTerms
+from .attesting import HeadsCheck
 from .beside import BesideJournal
 from .compacting import Compacted, Compactor, compact, vacuum
 from .findings import Finding
@@ -17,10 +19,13 @@ from .subscription import Subscription
 from .verify import verify_run
 
 __all__ = [
+    "AnchorTerms",
+    "Anchors",
     "BesideJournal",
     "Compacted",
     "Compactor",
     "Finding",
+    "HeadsCheck",
     "Inspection",
     "MemoryJournal",
     "OutsideReader",

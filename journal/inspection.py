@@ -16,16 +16,17 @@ from ..errors import ArchiveMissing, JournalError
 from ..events.codec import run_id_bytes
 from ..ports import RunSummary
 from ..projections import Checkpoint
+from .attesting import HeadsCheck
 from .findings import Finding
 from .layout import EVENTS_TABLE
-from .placed import Placed, placed
+from .placed import placed
 from .reading import PAGE, LogReader
 from .snapshots import read_all
 from .soundness import file_findings
 from .verify import Row, RunCheck
 
 RUNS_PAGE: Final = 500
-UNREADABLE: Final = (JournalError, sqlite3.Error, MemoryError)
+UNREADABLE: Final = (JournalError, sqlite3.Error, OSError, MemoryError)
 """What reading a damaged file may raise."""
 
 _COLUMNS: Final = "run_id, version, first_position, position, over, hash, request_key"
@@ -55,8 +56,7 @@ class Inspection:
     """One check of the journal behind `journal`, which may be a live host's: then it is checked as it stood meanwhile.
 
     since: only runs with events after this position, and positions after it. deep: let SQLite compare its indexes with
-    its tables too. tick: called with the number of events checked so far, often. seen: called with each event in order
-    of position, archived ones among them.
+    its tables too. tick: called with the number of events checked so far, often. heads: anchors that must fit.
     """
 
     def __init__(
@@ -66,13 +66,13 @@ class Inspection:
         since: int = 0,
         deep: bool = False,
         tick: Callable[[int], None] = lambda events: None,
-        seen: Callable[[Placed], Iterator[Finding]] | None = None,
+        heads: HeadsCheck | None = None,
     ) -> None:
         self._journal = journal
         self._since = since
         self._deep = deep
         self._tick = tick
-        self._seen = seen
+        self._heads = heads
         self.runs = self.events = self.problems = self.archived = 0
         self._any_archived = False
         self._is_archive = False
@@ -96,6 +96,7 @@ class Inspection:
             self._of_file(),
             self._of_runs(),
             self._of_strays(),
+            self._of_heads(),
             self._of_positions(),
             self._of_owner(),
             self._of_blobs(),
@@ -247,7 +248,12 @@ class Inspection:
             run_id = str(UUID(bytes=key)) if isinstance(key, bytes) and len(key) == 16 else repr(key)[:60]
             yield Finding("it was moved to the archive, and the index has no row for it", run_id)
 
-    # -------------------------------------------------------------- positions
+    # -------------------------------------------------------------- positions, and what was signed for
+
+    def _of_heads(self) -> Iterator[Finding]:
+        if self._heads is None:
+            return iter(())
+        return self._guarded("the file of anchors", self._heads.of_file())
 
     def _of_positions(self) -> Iterator[Finding]:
         return self._guarded("the events", self._all_positions())
@@ -266,6 +272,8 @@ class Inspection:
         archived = archive is not None and not self._is_archive and archive.exists
         if self._any_archived and archive is not None and not archived and not self._is_archive:
             yield from self._without_archive(ArchiveMissing("", archive.path, "there is no such file"))
+        if self._heads is not None:
+            self._heads.partial = self._no_archive
         at = self._since
         both = 0
         for one in placed(journal, self._since, newest, archived=archived, twice=True):
@@ -276,8 +284,10 @@ class Inspection:
                 both += 1
                 if one.twice != (one.run, one.version, one.hash):
                     yield Finding("the archive has another event at this position", _named(one.run), 0, one.position)
-            if self._seen is not None:
-                yield from self._seen(one)
+            if self._heads is not None:
+                yield from self._heads.see(one)
+        if self._heads is not None:
+            yield from self._heads.of_the_end()
         if given > newest:
             yield from self._gap(newest, given + 1)
         if both:
