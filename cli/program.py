@@ -328,6 +328,26 @@ def compact(
     click.get_current_context().exit(compact_runs(db, chosen, really=yes, shrink=vacuum, as_json=as_json))
 
 
+@executus.command(short_help="Copy the journal to another file.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@db_option
+@json_option
+def backup(file: Path, db: Path, as_json: bool) -> None:
+    """Copy the journal to FILE as it stands at one moment, also while a host is writing it.
+
+    Its archive and its anchors are copied beside FILE. To restore, open the copy like any other journal. Stored views
+    are made again by whoever opens it; artifacts and keys are not in a journal and are not copied.
+
+    \b
+    Examples:
+      executus backup backups/monday.db
+      executus verify --db backups/monday.db
+    """
+    from .backing_up import back_up_journal
+
+    back_up_journal(db, file, as_json=as_json)
+
+
 @executus.command(short_help="Check every log.")
 @click.argument("run", required=False)
 @click.option(

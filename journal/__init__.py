@@ -5,6 +5,7 @@ if __name__ != "executus.journal":  # loaded a second time under a wrong name: t
 
 from .anchoring import Anchors, AnchorTerms
 from .attesting import HeadsCheck
+from .backup import BackedUp, back_up
 from .beside import BesideJournal
 from .compacting import Compacted, Compactor, compact, vacuum
 from .findings import Finding
@@ -21,6 +22,7 @@ from .verify import verify_run
 __all__ = [
     "AnchorTerms",
     "Anchors",
+    "BackedUp",
     "BesideJournal",
     "Compacted",
     "Compactor",
@@ -34,6 +36,7 @@ __all__ = [
     "SqliteJournal",
     "Subscription",
     "Terms",
+    "back_up",
     "compact",
     "open_journal",
     "plan",

@@ -151,6 +151,31 @@ class OutsideReader(LogReader):
             connection.close()
         raise JournalUnavailable(f"{self.path} is being replaced again and again")
 
+    def copy_to(self, copy: sqlite3.Connection, tick: Callable[[int, int], None], pages: int) -> None:
+        """Copy the whole database, as it stands at one moment, into the empty one that `copy` has open. tick: told how
+        many pages of how many are copied, after every so many `pages`.
+
+        Raises:
+            JournalUnavailable: it changed from one kind to another again and again. sqlite3.Error: as SQLite does.
+        """
+        for _ in range(10):
+            found = self._look()
+            connection = self._connect(found)
+            try:
+                connection.execute("BEGIN")  # or each piece could be of another moment, and begin all over again
+                connection.execute("SELECT count(*) FROM owner").fetchone()
+                connection.backup(copy, pages=pages, progress=lambda _, left, all_: tick(all_ - left, all_), sleep=0)
+                connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                if self._look() == found:
+                    raise
+                continue
+            finally:
+                connection.close()
+            if self._look() == found:
+                return
+        raise JournalUnavailable(f"{self.path} is being replaced again and again")
+
     def _lend(self, found: Found) -> sqlite3.Connection:
         stale: list[sqlite3.Connection] = []
         chosen = None

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
+from compaction_support import LATER, kept_here, moved, over
 from journal_support import PATIENCE_S, RunLog, a_run, finished, note, started
-from msgspec.structs import replace
 
 from executus.errors import ArchiveMissing, Deposed, JournalError, JournalInUse, JournalUnavailable, RequestRepeated
 from executus.events import (
@@ -21,8 +21,6 @@ from executus.events import (
     DeliveryFailed,
     Fact,
     NoteLogged,
-    RunFinished,
-    RunStats,
 )
 from executus.journal import (
     Compacted,
@@ -37,9 +35,6 @@ from executus.journal import (
 )
 from executus.projections import fold
 
-LATER = Terms(before_us=1 << 60)
-"""Every run is old enough."""
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -51,29 +46,6 @@ def journal(path: Path) -> Iterator[SqliteJournal]:
     opened = SqliteJournal(path)
     yield opened
     assert opened.close(PATIENCE_S)
-
-
-def over(journal: Any, *after: Fact, facts: tuple[Fact, ...] = (), key: str = "", **info: Any) -> RunLog:
-    """A finished run; `info` are fields of its `RunInfo`, but `deliver` and `status` are their own."""
-    run = RunLog(journal, info.pop("run_id", None))
-    first = started(run.run_id)
-    deliver, status = info.pop("deliver", False), info.pop("status", "ok")
-    run.write(replace(first, info=replace(first.info, **info), deliver=deliver), *facts, request_key=key)
-    run.write(RunFinished(stats=RunStats(status=status, output="done"), by="model"), *after)
-    return run
-
-
-def moved(journal: SqliteJournal, terms: Terms = LATER) -> list[str]:
-    """The runs that a compaction moves."""
-    planned = plan(journal, terms)
-    done = Compactor(journal, planned, at_us=7).move()
-    assert done.problems == []
-    assert done.runs == len(planned.runs)
-    return [run.run_id for run in planned.runs]
-
-
-def kept_here(journal: SqliteJournal) -> set[str]:
-    return {str(UUID(bytes=row[0])) for row in journal.ask("SELECT DISTINCT originator_id FROM stored_events")}
 
 
 def shows(journal: Any, *runs: RunLog) -> bool:
