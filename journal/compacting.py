@@ -160,7 +160,9 @@ class Compactor:
         self._put(archive, clear, rows, whole)
 
     def _put(self, archive: SqliteJournal, clear: list[Any], rows: list[Any], runs: list[Any]) -> None:
-        blobs = {ref.sha256: self._content(ref.sha256) for row in rows if (ref := blob_of(row[4])) is not None}
+        needed = {ref.sha256 for row in rows if (ref := blob_of(row[4])) is not None}
+        # one that is not here is missing on purpose: the run was checked
+        blobs = {one: content for one in needed if (content := self._journal.blob("", one)) is not None}
 
         def put(connection: sqlite3.Connection) -> None:
             connection.executemany(_CLEAR, clear)
@@ -177,12 +179,6 @@ class Compactor:
                 f"{archive.path} has other events where these belong ({error}): it is the archive of another journal;"
                 " nothing was deleted"
             ) from error
-
-    def _content(self, digest: bytes) -> bytes:
-        content = self._journal.blob("", digest)
-        if content is None:
-            raise JournalError(f"payload {digest.hex()} is missing; nothing was deleted")
-        return content
 
     def _pages(self, run_id: str, after: int) -> Iterator[list[Any]]:
         while page := self._journal.ask(_ROWS, (run_id_bytes(run_id), after)):

@@ -17,6 +17,7 @@ from ..events.codec import run_id_bytes
 from ..ports import RunSummary
 from ..projections import Checkpoint
 from .attesting import HeadsCheck
+from .compared import view_findings
 from .findings import Finding
 from .layout import EVENTS_TABLE
 from .placed import placed
@@ -56,7 +57,8 @@ class Inspection:
     """One check of the journal behind `journal`, which may be a live host's: then it is checked as it stood meanwhile.
 
     since: only runs with events after this position, and positions after it. deep: let SQLite compare its indexes with
-    its tables too. tick: called with the number of events checked so far, often. heads: anchors that must fit.
+    its tables too, and compare stored views with ones that are built anew. tick: called with the number of events
+    checked so far, often. heads: anchors that must fit.
     """
 
     def __init__(
@@ -323,8 +325,10 @@ class Inspection:
             yield Finding(f"{unused} payloads in the table of blobs are needed by no event", remark=True)
 
     def _of_views(self) -> Iterator[Finding]:
-        """Stored views are checked by who makes them; there are none yet."""
-        return iter(())
+        """Building views anew takes long: only when all is to be looked at."""
+        if not self._deep or self._is_archive:
+            return iter(())
+        return self._guarded("the stored views", view_findings(self._journal))
 
 
 def _number(value: Any) -> int:

@@ -279,3 +279,17 @@ def test_wide_characters_count_as_two_columns() -> None:
         ["a   ", "10", "cut here"],
     ]
     assert harmless("a\tb\x00\x1b") == "a\tb␀␛"
+
+
+def test_verify_deep_compares_stored_views_with_ones_built_anew(cli: Run, db: Path) -> None:
+    with Runtime(db, agents=[Agent("talker", model=ScriptedModel(["hello"]))]) as runtime:
+        runtime.start("talker", "hi").result(30)
+    assert cli("verify", "--deep").exit_code == 0
+    views = sqlite3.connect(db.with_name("runs.db.views"))
+    with views:
+        assert views.execute("UPDATE runs SET agent = 'somebody'").rowcount == 1
+    views.close()
+    assert cli("verify").exit_code == 0
+    result = cli("verify", "--deep")
+    assert result.exit_code == 1
+    assert "the stored view audit differs from one built anew" in result.stdout
