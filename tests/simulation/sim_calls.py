@@ -270,10 +270,12 @@ class SimCalls:
 
     def deliver(
         self, delivery: Any, parcel: Any, store: Any, timeout_s: float, reply: Callable[[Any], None]
-    ) -> SimTimer:
-        if self.closed:
-            return SimTimer(lambda: None)
-        return deliver(self.world.host, parcel, timeout_s, reply)
+    ) -> Cancellable:
+        def hand() -> SimTimer:
+            self.touch()
+            return deliver(self.world.host, parcel, timeout_s, reply)
+
+        return self.begin(hand)
 
     def answer(self, message: Any, reply: Callable[[Any], None]) -> SimTimer:
         delay = self.world.rng.expovariate(1.0)

@@ -54,6 +54,7 @@ class Sleepers:
     def stop(self, host: Host) -> Host:
         """The host stands still, and the clock goes on."""
         world = self.world
+        world.note("host stands still")
         left_s = self.rng.uniform(LEASE_S / 2, LEASE_S)  # of its lease, which it renews when half of it is over
         gap_s = self.rng.uniform(0, 2 * LEASE_S)
         slept_at = world.awake()
@@ -65,6 +66,7 @@ class Sleepers:
             world.now = began + gap_s
             self.wake(host, gap_s, lapsed=True)
             return host
+        world.note("takeover")
         self.takeovers += 1
         self.all.append(Sleeper(host, slept_at, began + gap_s))
         return Host(world)
@@ -82,10 +84,14 @@ class Sleepers:
         world, host = self.world, sleeper.host
         if not sleeper.turns:
             self.wake(host, world.awake() - sleeper.slept_at, lapsed=True)
+        # Time is the other host's to pass: a jump to this one's next timer would hold that one up.
+        soon = host.scheduler.soon
+        if not soon and host.deposed is None:
+            return
         sleeper.turns += 1
         current, world.host = world.host, host
         try:
-            busy = host.scheduler.step()
+            busy = soon and host.scheduler.step()
             if world.crashing:
                 raise HostCrash
         except HostCrash:

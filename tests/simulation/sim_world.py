@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sim_disk import Disk
-from sim_moods import Governance, Personality
+from sim_moods import FAULTS, Governance, Personality
 from sim_purses import Purses
 
 from executus.actors.mailbox import Mailbox
@@ -86,6 +86,12 @@ class SimScheduler:
     def idle(self) -> bool:
         """Whether nothing is there to do, now or ever."""
         return not self.ready and all(timer.call is None for _, _, timer in self.timers)
+
+    @property
+    def soon(self) -> bool:
+        """Whether there is something to do within a second."""
+        due = min((due for due, _, timer in self.timers if timer.call is not None), default=float("inf"))
+        return bool(self.ready) or due < self.awake() + 1.0
 
     def step(self) -> bool:
         """Do one thing: a slice of a random mailbox, or the next timer. False if there is nothing to do."""
@@ -243,6 +249,7 @@ class World:
 
     def note(self, fault: str) -> None:
         """Something went wrong, as it should now and then; `fault` is one of `FAULTS`."""
+        assert fault in FAULTS, f"a fault without a name in FAULTS: {fault}"
         self.faults[fault] += 1
 
     def strikes(self, fault: str, chance: float) -> bool:
