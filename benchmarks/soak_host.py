@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Any
 from executus import Agent, Allowance, ApprovalTerms, Continue, ModelUnavailable, Runtime, ScriptedModel, Steer, tool
 from executus.adapters.budgets import PerCaller
 from executus.adapters.models.scripted import call, say
-from executus.errors import BudgetSpent, MessageRefused
+from executus.errors import BudgetSpent, MessageRefused, UnknownRun
 from executus.events import Usage
 from executus.journal import beside
+from executus.journal.views import tables
 from executus.ports import ToolContext
+from executus.projections import ledger
 from executus.testing import VirtualClock
 
 CALLERS = tuple(f"caller-{number}" for number in range(20))
@@ -25,6 +28,12 @@ POOR = CALLERS[-1]
 
 KEPT_BESIDE = 20
 """Finished runs remembered that live beside the journal; so few that the limit is reached in the first hour."""
+
+SMALL_CACHE = "PRAGMA cache_size = -256"
+KEPT_ROWS = 200
+"""Rows of a table that a stored view remembers."""
+KEPT_ENDED = 20
+"""Ended runs of a caller that its budget remembers."""
 
 KINDS = (
     "quick",
@@ -139,15 +148,38 @@ def agents() -> list[Agent]:
     ]
 
 
+class SmallCache(sqlite3.Connection):
+    """A connection that keeps few pages of its file in memory, whatever it is told."""
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        """See `sqlite3.Connection.execute`."""
+        return super().execute(SMALL_CACHE if sql.startswith("PRAGMA cache_size") else sql, *parameters)
+
+
+def small_caches() -> None:
+    """SQLite's caches grow with the file up to 16 MB each, which would hide a leak for most of a day."""
+    connect = sqlite3.connect
+
+    def connected(*where: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*where, **options, factory=SmallCache)
+        connection.execute(SMALL_CACHE)
+        return connection
+
+    sqlite3.connect = connected
+
+
 class Host:
     """A runtime on a clock that jumps, and the people around it. seed: of who does what when."""
 
     def __init__(self, path: Path, seed: int) -> None:
+        small_caches()
         beside.KEPT = KEPT_BESIDE  # type: ignore[misc]
+        tables.MOST_KEPT = KEPT_ROWS  # type: ignore[misc]
+        ledger.MOST_ENDED = KEPT_ENDED  # type: ignore[misc]
         logging.getLogger("executus").setLevel(logging.CRITICAL)  # critics and deliveries fail, as they are meant to
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
-        poor = [Allowance(window="hour", tokens=3000), Allowance(window="day", tokens=20_000)]
+        poor = [Allowance(window="hour", tokens=2000), Allowance(window="day", tokens=10_000)]
         budget = PerCaller({POOR: poor}, otherwise=[Allowance(window="day", tokens=10**9, runtime_s=1e9)])
         self.runtime = Runtime(
             path, agents(), clock=self.clock, budget=budget, delivery=Post(), sleep_after_s=60.0, resume=True
@@ -181,7 +213,7 @@ class Host:
             with suppress(TimeoutError):
                 self._loop.run_until_complete(run.result_async(timeout=0.0))
         elif what < 0.4:  # somebody follows, and leaves
-            with run.events() as events:
+            with suppress(UnknownRun), run.events() as events:  # one that leaves no record may be over
                 events.poll()
         elif what < 0.5:
             with suppress(MessageRefused):

@@ -41,6 +41,8 @@ Key: TypeAlias = tuple[str, int, int]
 
 ENDED_KEPT_US = 31 * 24 * 3600 * 1_000_000
 """How long after its end a run is remembered, so that its events, told again, do not count again."""
+MOST_ENDED = 50_000
+"""Of one caller; of more the oldest are forgotten, so that a month of many runs fits in memory."""
 
 
 class Held:
@@ -218,7 +220,7 @@ class Ledger:
     elsewhere do not count.
 
     Not thread-safe. Memory: the windows' buckets of each caller, the runs that are not over, the ids of those that
-    ended in the last month.
+    ended in the last month, of at most `MOST_ENDED`.
     """
 
     def __init__(self, price: Price | None = None) -> None:
@@ -336,7 +338,7 @@ class Ledger:
         self._ended[event.run_id] = event.at_us
         while True:
             oldest = next(iter(self._ended))
-            if self._ended[oldest] > event.at_us - ENDED_KEPT_US:
+            if self._ended[oldest] > event.at_us - ENDED_KEPT_US and len(self._ended) <= MOST_ENDED:
                 return
             del self._ended[oldest]
 

@@ -25,6 +25,7 @@ from executus.events import (
     ToolStarted,
     Usage,
 )
+from executus.projections import ledger as ledger_module
 from executus.projections.ledger import Account, Ledger, cost_usd, recount
 from executus.projections.rolling import NOTHING, SLACK, Rolling, Spent, nano
 
@@ -464,3 +465,12 @@ def test_a_log_may_claim_any_cost_and_still_be_counted(claimed: float) -> None:
     spent = recount(run.events).account("alice")
     assert spent.total == Spent(1, nano(claimed), spent.total.runtime_ms)
     assert nano(claimed) == nano(1e12) > nano(1e9)
+
+
+def test_of_many_runs_that_ended_the_newest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "MOST_ENDED", 3)
+    runs = [FactRun("alice") for _ in range(5)]
+    for run in runs:
+        run.finish()
+    ledger = recount([event for run in runs for event in run.events])
+    assert [ledger.is_over(run.run_id) for run in runs] == [False, False, True, True, True]
