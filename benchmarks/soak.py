@@ -5,7 +5,7 @@ tools that time out, models that are busy, runs under a critic that fails, artif
 random, for twenty callers with budgets of which one is short; output is delivered and fails a quarter of the time;
 somebody waits for results and gives up, follows and leaves, advises, cancels. After each virtual hour the host comes to
 rest: every run is over and delivered. Then all tables in memory, objects by class, threads, descriptors and files are
-counted. A count that grows from hour to hour, after the first ones, is a leak. What grows to a limit by design, SQLite's
+counted. A count that grows from hour to hour, after the first ones, is a leak. What has a limit by design, SQLite's
 caches too, has that limit lowered, so that it is reached. The journal itself grows, as it must.
 """
 
