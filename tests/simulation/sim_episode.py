@@ -92,8 +92,8 @@ def episode(
     for row in world.disk.rows:
         world.trace.update(row[3])
     facts = frozenset(row[2] for row in world.disk.rows)
-    trace = world.trace.hexdigest()
-    return Episode(seed, problems, steps, crashes, sleepers.takeovers, world.now, trace, facts, dict(world.faults))
+    trace, faults = world.trace.hexdigest(), dict(world.faults)
+    return Episode(seed, problems, steps, crashes, sleepers.takeovers, world.now, trace, facts, faults)
 
 
 def settled(world: World, client: Client, host: Host) -> bool:

@@ -133,6 +133,7 @@ FAULTS = frozenset(
         *(f"delivery {how}" for how in ("fails", "hangs", "refuses", "asks for time")),
         "answer twice",
         "close",
+        "crash between turns",
         "commit fails",
         "commit fails and is stored",
         "host stands still",
