@@ -173,6 +173,27 @@ class LogCorrupt(JournalError):
         self.run_id, self.version, self.why = run_id, version, why
 
 
+class KeyRefused(JournalError):
+    """The host's key cannot be had, or does not open this journal's keys: give the right one. Nothing was changed."""
+
+
+class KeysMissing(JournalUnreadable):
+    """The journal has sealed runs, and the file with their keys is not beside it: put it back from its backup."""
+
+
+class ContentWithheld(JournalError):
+    """What was said in this run is sealed, and its key is not here ("locked"), or destroyed ("erased")."""
+
+    def __init__(self, run_id: str, why: str) -> None:
+        said = (
+            "its content was erased: nothing can go on from it"
+            if why == "erased"
+            else "its content is sealed and its key is not here; open the journal with the host's key"
+        )
+        super().__init__(f"run {run_id}: {said}")
+        self.run_id, self.why = run_id, why
+
+
 class UnknownFact(JournalError):
     """The log holds a fact of a newer version: it is kept, and the run is read-only until you upgrade."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from .actors.address import Address
 from .admission import in_tier
-from .errors import JournalError
+from .errors import ContentWithheld, JournalError
 from .events import RunStarted
 from .ports import Agent, Journal, Model
 
@@ -25,6 +25,9 @@ def recoverable(journal: Journal, agents: Mapping[str, Agent], tiers: Mapping[st
             first = journal.read(row.run_id, limit=1)
         except JournalError as error:
             log.error("run %s is set aside: %s", row.run_id, error)
+            continue
+        if first and first[0].content in ("locked", "erased"):
+            log.error("run %s stays suspended: %s", row.run_id, ContentWithheld(row.run_id, first[0].content))
             continue
         fact = first[0].fact if first else None
         if isinstance(fact, RunStarted):

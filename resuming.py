@@ -14,7 +14,7 @@ from .actors.run.intake import clean_input
 from .actors.run.messages import StartRun
 from .actors.supervisor import Admit
 from .admission import changed_limits, in_tier
-from .errors import MessageRefused, UnknownAgent, UnknownRun
+from .errors import ContentWithheld, MessageRefused, UnknownAgent, UnknownRun
 from .events import Event, InputPart, Message, RunFinished, RunStarted
 from .handles import as_parts
 from .ports import Agent, Model
@@ -39,6 +39,9 @@ def going_on(
     if not events or not isinstance(events[0].fact, RunStarted):
         raise UnknownRun(source)
     started = events[0].fact
+    withheld = next((event.content for event in events if event.content in ("locked", "erased")), None)
+    if withheld is not None:
+        raise MessageRefused(source, "resume", str(ContentWithheld(source, withheld)))
     end = next((event for event in events if isinstance(event.fact, RunFinished)), None)
     if end is None or not isinstance(end.fact, RunFinished):
         raise MessageRefused(source, "resume", "it is not over; it goes on by itself in a host that has its agent")

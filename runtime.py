@@ -36,6 +36,7 @@ from .admission import (
     at_least_one,
     checked_models,
 )
+from .erasure import Erases
 from .errors import (
     Deposed,
     ForkedProcess,
@@ -62,6 +63,7 @@ from .ports import (
     FileStager,
     Ids,
     Journal,
+    KeySource,
     Model,
     Palette,
     Prices,
@@ -82,6 +84,7 @@ from .wiring import (
     checked_views,
     everything,
     opened,
+    sealed_ports,
     signer_of,
     views_beside,
 )
@@ -109,7 +112,7 @@ def _close_all() -> None:
 atexit.register(_close_all)
 
 
-class Runtime(Starts):
+class Runtime(Starts, Erases):
     """Runs agents, each run an actor on one event log.
 
     path: the journal's file; without one everything stays in memory and is bounded (the last 1,000 finished runs are
@@ -129,12 +132,15 @@ class Runtime(Starts):
     record, durable: choose by `RunInfo`, for a run and its children. One that is not durable lives in memory beside the
     journal: it is seen by its `Run` only and gone with the process. One that is not recorded leaves nothing but its
     result when it is over, and is not delivered. degrade: a journal that cannot be opened is no error; runs then live
-    in memory, and each that is started says so in its log.
+    in memory, and each that is started says so in its log. encryption: the host's key, as 32 bytes, `KeyFile(path)` or
+    another `KeySource`: what is said in new runs is sealed on the disk, and can be erased (`erase`).
 
     Thread-safe, for sync and async hosts, several in a process. Use it as a context manager, or `close` it.
 
     Raises:
         JournalInUse, JournalUnreadable, JournalTooNew: the file cannot be opened; nothing in it was changed.
+        KeyRefused, KeysMissing: the key does not fit, or the file of the runs' keys is missing; the same.
+        ExtraMissing: encryption needs the extra `encryption`.
         TypeError, ValueError: a wrong argument, with what was expected.
     """
 
@@ -158,6 +164,7 @@ class Runtime(Starts):
         record: Callable[[RunInfo], bool] | None = None,
         durable: Callable[[RunInfo], bool] | None = None,
         degrade: bool = False,
+        encryption: bytes | KeySource | None = None,
         resume: bool = True,
         max_live_runs: int = 20_000,
         tool_threads: int = 32,
@@ -201,11 +208,13 @@ class Runtime(Starts):
         self._pid = os.getpid()
         self._courier: Courier | None = None
         self._choices = Choices(record, durable)
-        self._stored, self._degraded = opened(path, degrade)
+        self._stored, self._degraded = opened(path, degrade, encryption)
         if self._degraded and artifacts is None:  # what lies there belongs to whoever has the journal
             self._ports = replace(self._ports, artifacts=LazyArtifacts(None))
         self._beside = BesideJournal(self._stored)
         self.journal: Journal = self._beside
+        self._keeps = (self._ports.artifacts, self._ports.files)
+        self._ports = sealed_ports(self._ports, self._stored, self._beside)
         self._router = Router(self.journal)
         self._stored_router = Router(self._stored)
         self._scheduler = Dispatcher(self._clock, lambda slept_s: self._tell_supervisor(HostWoke(slept_s)))
@@ -256,6 +265,7 @@ class Runtime(Starts):
             except BaseException:
                 self.close()
                 raise
+        self._finish_erasures()
         if self._courier is not None:
             self._courier.start()
         self._stored.when_stopped(self._journal_stopped)

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from .actors.address import Address
@@ -18,12 +18,14 @@ from .actors.pricing import contained
 from .actors.run.messages import AcceptGrant, AcceptRefusal
 from .adapters.budgets import FixedBudget
 from .adapters.files.artifacts import DirectoryArtifacts, MemoryArtifacts
+from .adapters.files.sealed import OpenedArtifacts, SealedStager
+from .adapters.files.stager import DirectoryStager, MemoryStager
 from .adapters.palette.registered import RegisteredPalette
 from .adapters.signing import Signing
 from .errors import JournalError
-from .events import BudgetExceeded, Event, RunInfo, Usage
+from .events import BudgetExceeded, Event, RunInfo, Usage, at_rest
 from .handles import wait
-from .journal import Anchors, AnchorTerms, MemoryJournal, SqliteJournal, open_journal
+from .journal import Anchors, AnchorTerms, BesideJournal, MemoryJournal, SqliteJournal, open_journal
 from .journal.views import StoredViews, all_definitions
 from .ports import (
     Agent,
@@ -154,6 +156,14 @@ class LazyArtifacts:
         """See `ports.ArtifactStore.get`."""
         return self._made().get(sha256)
 
+    def forget(self, sha256: str) -> None:
+        """Remove an artifact, if it is there."""
+        if self._store is None and self._path is not None and not os.path.isdir(f"{os.fspath(self._path)}-artifacts"):  # noqa: PTH112
+            return
+        store = self._made()
+        assert isinstance(store, (DirectoryArtifacts, MemoryArtifacts))
+        store.forget(sha256)
+
     def _made(self) -> ArtifactStore:
         with self._making:
             if self._store is None:
@@ -161,6 +171,16 @@ class LazyArtifacts:
                 stored = where is not None
                 self._store = DirectoryArtifacts(f"{os.fspath(where)}-artifacts") if stored else MemoryArtifacts()  # type: ignore[arg-type]
             return self._store
+
+
+def sealed_ports(ports: Ports, stored: MemoryJournal | SqliteJournal, beside: BesideJournal) -> Ports:
+    """The same ports, with what is kept of files sealed as their runs are."""
+    if not isinstance(stored, SqliteJournal) or stored.keyring is None:
+        return ports
+    files = ports.files
+    if isinstance(files, (DirectoryStager, MemoryStager)):  # a host's own may need to read what it is given
+        files = SealedStager(files, lambda run_id: beside.seal(run_id, new=True, files=True), stored.opening)
+    return replace(ports, files=files, artifacts=OpenedArtifacts(ports.artifacts, stored.opening))
 
 
 class RunReserver:
@@ -278,14 +298,22 @@ def _chosen(label: str, asked: object, choose: Callable[[RunInfo], bool] | None,
     return chosen
 
 
-def opened(path: str | os.PathLike[str] | None, degrade: bool) -> tuple[MemoryJournal | SqliteJournal, tuple[str, ...]]:
+def opened(
+    path: str | os.PathLike[str] | None, degrade: bool, encryption: object = None
+) -> tuple[MemoryJournal | SqliteJournal, tuple[str, ...]]:
     """The journal, and for the log of each run why it is only in memory if it should be stored and cannot be.
 
     Raises:
         JournalError, OSError: it cannot be opened, and the host did not say to go on without it.
+        TypeError, ValueError, ExtraMissing: with `encryption` nothing can be sealed, for good.
     """
+    sealing = None
+    if encryption is not None:
+        from .adapters.keys.sources import encryption_of  # imports a library, and only if it is used
+
+        sealing = encryption_of(encryption, "Runtime, encryption")
     try:
-        return open_journal(path), ()
+        return open_journal(path, encryption=sealing), ()
     except (JournalError, OSError) as error:
         if not degrade:
             raise
@@ -311,7 +339,7 @@ def views_beside(stored: MemoryJournal | SqliteJournal, views: Sequence[View] | 
         if views:
             log.warning("the journal is in memory: no views are stored")
         return None
-    return StoredViews(stored, stored.path, views)
+    return StoredViews(stored, stored.path, views, reduce=at_rest)
 
 
 def signer_of(signing: Signing | None, path: str | os.PathLike[str] | None) -> Signer | None:

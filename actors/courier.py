@@ -292,6 +292,7 @@ class CourierActor(PooledActor):
             elapsed_ms=standing.elapsed_ms,  # the run's clock stands still since its end
             cause="Redeliver" if errand.asking else "",
             epoch=around.journal.epoch,
+            seal=around.journal.seal(errand.run_id),
         )
         errand.at, errand.fact = "saying", fact
         errand.entry = entry = Entry(self, errand, stored)

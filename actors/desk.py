@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FileRefused, JournalError
-from ..events import ArtifactStored, RunForked
+from ..events import ArtifactStored, RunForked, Seal, Withheld
 from ..events.clean import clean_text
+from ..events.sealing import sealed_file
 from ..ports import ArtifactStore, FileStager, Journal
 from ..projections import self_status
 from .run.messages import StoreArtifact
@@ -56,7 +57,10 @@ class RunDesk:
 
     def keep(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
         """See `ports.Desk.keep`."""
-        stored = kept(self._artifacts, self._check(name), content, media_type, self._call)
+        seal = self._actor.around.journal.seal(self._actor.address.run_id, files=True)
+        stored = kept(
+            self._artifacts, self._check(name), content, media_type, self._call, self._actor.address.run_id, seal
+        )
         self._actor.address.tell(StoreArtifact(artifact=stored))
         return stored.sha256
 
@@ -69,8 +73,16 @@ def sources(journal: Journal, run_id: str) -> Iterator[str]:
             yield run_id
 
 
-def kept(store: ArtifactStore, name: object, content: object, media_type: object, call: str = "") -> ArtifactStored:
-    """Store a file's bytes; returns the fact that says so.
+def kept(
+    store: ArtifactStore,
+    name: object,
+    content: object,
+    media_type: object,
+    call: str = "",
+    run_id: str = "",
+    seal: Seal | Withheld | None = None,
+) -> ArtifactStored:
+    """Store a file's bytes, sealed with the run's key if it has one; returns the fact that says so.
 
     Raises:
         FileRefused: too large, or the store failed.
@@ -82,6 +94,11 @@ def kept(store: ArtifactStore, name: object, content: object, media_type: object
         raise TypeError(f"artifact, content: expected bytes, got {type(content).__name__}")
     if not isinstance(media_type, str):
         raise TypeError(f"artifact, media_type: expected a string, got {media_type!r}")
+    size = len(content)
+    if isinstance(seal, str):
+        raise FileRefused(f"run {run_id}: its content is {seal}")
+    if seal is not None:
+        content = sealed_file(content, run_id, seal)
     address = store.put(content)
     if address != hashlib.sha256(content).hexdigest():
         raise FileRefused(f"the artifact store answered {address!r}, which is not the content's SHA-256")
@@ -89,6 +106,6 @@ def kept(store: ArtifactStore, name: object, content: object, media_type: object
         sha256=address,
         name=clean_text(name, NAME),
         media_type=clean_text(media_type, NAME),
-        size=len(content),
+        size=size,
         call=call,
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import DeliveryRefused, UnknownFact
+from ..errors import ContentWithheld, DeliveryRefused, UnknownFact
 from ..events import GENESIS, ArtifactStored, Event, Opaque, RunFinished, RunInfo, RunStarted
 from ..events.clean import clean_text
 from ..ports import ArtifactStore, Delivery, Journal, Parcel
@@ -58,8 +58,10 @@ def read_sending(run_id: str, journal: Journal) -> SendingLog:
     Raises:
         UnknownRun, LogCorrupt, JournalUnavailable: as `Journal.read`.
         UnknownFact: it holds a fact of a newer version, and is read-only.
+        ContentWithheld: there is nothing to deliver but tombstones.
     """
     events = journal.read(run_id, limit=PAGE)
+    journal.seal(run_id)  # read here, it is at hand when the courier needs it
 
     def pages() -> Iterable[Event]:
         page = events
@@ -75,6 +77,7 @@ def sending_log(events: Iterable[Event]) -> SendingLog:
 
     Raises:
         UnknownFact: one of them is of a newer version.
+        ContentWithheld: there is nothing to deliver but tombstones.
     """
     sending, event = Sending(), None
     info: RunInfo | None = None
@@ -83,6 +86,8 @@ def sending_log(events: Iterable[Event]) -> SendingLog:
     for event in events:
         fact = event.fact
         sending = evolve_sending(sending, fact)
+        if event.content == "locked" or event.content == "erased":
+            raise ContentWithheld(event.run_id, event.content)
         if isinstance(fact, Opaque):
             raise UnknownFact(event.run_id, event.version, event.tag)
         if isinstance(fact, RunStarted):

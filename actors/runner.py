@@ -13,7 +13,14 @@ from typing import Any, TypeVar, cast, get_args
 
 from msgspec import structs
 
-from ..errors import ExtraMissing, JournalUnavailable, ModelRefused, ModelUnavailable, RuntimeClosed
+from ..errors import (
+    ContentWithheld,
+    ExtraMissing,
+    JournalUnavailable,
+    ModelRefused,
+    ModelUnavailable,
+    RuntimeClosed,
+)
 from ..events import StopReason, Thinking, ToolCall
 from ..ports import (
     Agent,
@@ -316,6 +323,9 @@ class CallRunner:
 
         def read() -> Loaded:
             checkpoint = self._journal.load(run_id)
+            if checkpoint.withheld is not None:  # it would go on from tombstones
+                raise ContentWithheld(run_id, checkpoint.withheld)
+            self._journal.seal(run_id)  # read here, it is at hand when the actor needs it
             hashes: dict[int, bytes] = {}
             if versions:
                 tail = self._journal.read(run_id, after=min(versions) - 1)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from ..adapters.keys.sources import key_of_environment
 from ..errors import ExecutusError, RuntimeClosed
 from ..events import Event
 from ..ports import Agent, Model
@@ -52,7 +53,7 @@ def demonstrate(
         click.echo(f"Reviewer: {reviewer}. Journal: {db}\n")
     board = _board(as_json)
     began = time.monotonic()
-    with Runtime(db, agents=[agent]) as runtime:
+    with Runtime(db, agents=[agent], encryption=key_of_environment()) as runtime:
         swarm = _Swarm(runtime, agent, files, jobs)
         interrupted = swarm.work(board)
     _print_summary(swarm, time.monotonic() - began, db, as_json, interrupted, estimated=model is None)

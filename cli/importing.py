@@ -89,7 +89,7 @@ def _stored(journal: Journal, recordings: Iterator[Recording]) -> Iterator[tuple
             recording = next(recordings, None)
             if recording is None:
                 break
-            one = _Import(recording, *_encoded(recording, ids.run_id(), journal.epoch))
+            one = _Import(recording, *_encoded(recording, ids.run_id(), journal))
         except ImportRefused as error:
             refused = error
             break
@@ -103,10 +103,11 @@ def _stored(journal: Journal, recordings: Iterator[Recording]) -> Iterator[tuple
         raise refused
 
 
-def _encoded(recording: Recording, run_id: str, epoch: int) -> tuple[str, list[Stored]]:
+def _encoded(recording: Recording, run_id: str, journal: Journal) -> tuple[str, list[Stored]]:
     now_us = time.time_ns() // 1000
     events: list[Stored] = []
     previous = GENESIS
+    seal = journal.seal(run_id, new=True)
     facts: list[Fact] = facts_of(recording, run_id, now_us, CALLER)
     for version, fact in enumerate(facts, 1):
         stored = encode_event(
@@ -117,7 +118,8 @@ def _encoded(recording: Recording, run_id: str, epoch: int) -> tuple[str, list[S
             at_us=now_us,
             elapsed_ms=0,
             cause=CALLER,
-            epoch=epoch,
+            epoch=journal.epoch,
+            seal=seal,
         )
         previous = stored.event.hash
         events.append(stored)

@@ -8,10 +8,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..adapters.keys.sources import encryption_of, key_of_environment
 from ..errors import JournalError
 from ..events import RunInfo
 from ..journal import OutsideReader, open_journal, read_journal
-from ..ports import Journal, RunSummary
+from ..ports import Encryption, Journal, RunSummary
 from ..projections.overview import Overview, overview
 from .program import Misuse, Unopened
 from .words import one_line
@@ -25,7 +26,7 @@ def reading(db: Path) -> Generator[OutsideReader]:
     """The journal at `db`, for reading only; safe while a host writes."""
     if not db.exists():
         raise Unopened(f"there is no journal at {db}; make one with `executus demo`, or name another with --db")
-    journal = read_journal(db)
+    journal = read_journal(db, encryption=_encryption())
     try:
         yield journal
     finally:
@@ -35,11 +36,16 @@ def reading(db: Path) -> Generator[OutsideReader]:
 @contextmanager
 def owning(db: Path) -> Generator[Journal]:
     """The journal at `db`, for writing; made if there is none."""
-    journal = open_journal(db)
+    journal = open_journal(db, encryption=_encryption())
     try:
         yield journal
     finally:
         journal.close()
+
+
+def _encryption() -> Encryption | None:
+    key = key_of_environment()
+    return None if key is None else encryption_of(key)
 
 
 def hosted(journal: OutsideReader) -> bool:

@@ -472,3 +472,99 @@ def rebuild(views: tuple[str, ...], checking: bool, own: tuple[str, ...], db: Pa
     from .rebuilding import rebuild_views
 
     click.get_current_context().exit(rebuild_views(db, views, own, checking=checking, as_json=as_json))
+
+
+@executus.command(short_help="Erase what was said in a run.")
+@click.argument("run", required=False)
+@click.option("--caller", default="", metavar="CALLER", help="Instead of RUN: every run of this caller.")
+@click.option("--by", default="command line", show_default=True, help="Who erases; is written down, and stays.")
+@click.option("--reason", default="", help="Why; is written down, and stays.")
+@click.option(
+    "--files",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where the host's DirectoryStager keeps attachments, so that they are deleted too.",
+)
+@click.option("--prove", is_flag=True, help="Look at what is stored afterwards, and tell what speaks against it.")
+@click.option(
+    "--phrase", "phrases", multiple=True, help="With --prove: a text that may be in no file; may be repeated."
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would be erased, and change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@db_option
+@json_option
+def erase(
+    run: str | None,
+    caller: str,
+    by: str,
+    reason: str,
+    files: Path | None,
+    prove: bool,
+    phrases: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Erase for ever what was said in RUN, or in all runs of a caller: with children, and with runs that go on from it.
+
+    Their keys are destroyed. Statuses, counts, tokens, cost, names and times stay, and who erased when. Only runs that
+    are over and were stored sealed can be erased. The journal must not be in use: a live host calls Runtime.erase.
+
+    \b
+    Examples:
+      executus erase 9f3c21aa --dry-run
+      executus erase 9f3c21aa --reason "asked by the customer" --prove
+      executus erase --caller alice --yes --json
+    """
+    from .erasing import erase_runs
+
+    code = erase_runs(
+        db,
+        run,
+        caller=caller,
+        by=by,
+        reason=reason,
+        files=files,
+        phrases=phrases,
+        prove=prove,
+        dry_run=dry_run,
+        yes=yes,
+        as_json=as_json,
+    )
+    click.get_current_context().exit(code)
+
+
+@executus.command(short_help="The key that a journal is sealed with.")
+@click.option("--create", type=click.Path(path_type=Path), metavar="PATH", help="Make a key file, for its owner alone.")
+@click.option(
+    "--rotate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Seal the journal's keys with the key in this file instead.",
+)
+@db_option
+@json_option
+def keys(create: Path | None, rotate: Path | None, db: Path, as_json: bool) -> None:
+    """Tell which key the journal is sealed with, and of how many runs; or make a key, or change it.
+
+    To change it, its present key must be in EXECUTUS_KEY or EXECUTUS_KEY_FILE. What was said is not encrypted anew:
+    whoever has the old key and an old copy of the keys file can read it.
+
+    \b
+    Examples:
+      executus keys
+      executus keys --create ~/.config/executus.key
+      EXECUTUS_KEY_FILE=old.key executus keys --rotate new.key
+    """
+    from .keys import make_key, rotate_keys, show_keys
+
+    if create is not None and rotate is not None:
+        raise Misuse("--create or --rotate, one at a time")
+    if create is not None:
+        code = make_key(create, as_json=as_json)
+    elif rotate is not None:
+        code = rotate_keys(db, rotate, as_json=as_json)
+    else:
+        code = show_keys(db, as_json=as_json)
+    click.get_current_context().exit(code)

@@ -64,6 +64,7 @@ def event_shape(event: Event) -> dict[str, Any]:
         "cause": event.cause,
         "epoch": event.epoch,
         "hash": event.hash.hex(),
+        "content": event.content,
         "fact": fact,
     }
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from ..adapters.chat import to_chat
-from ..events import Event
+from ..events import Content, ContentErased, Event
 from ..projections import fold
 from ..projections.overview import Overview, overview
 from .line import Line
 from .opening import find_run, hosted, reading, status_of
-from .shapes import event_shape, print_json, run_shape
+from .shapes import event_shape, iso, print_json, run_shape
 from .telling import tell
 from .words import coloured, cut, harmless, many, moment, one_line, screen_width, span
 
@@ -34,16 +34,52 @@ def show_run(db: Path, digits: str, *, full: bool, events: bool, as_json: bool) 
         for event in log:
             print_json(event_shape(event))
     elif as_json:
-        print_json(run_shape(row, status) | {"messages": to_chat(fold(log).transcript.messages)})
+        shape = run_shape(row, status) | {"content": content_of(log), "erased": _erased_shape(log)}
+        print_json(shape | {"messages": to_chat(fold(log).transcript.messages)})
     else:
-        _print_header(row, status)
+        _print_header(row, status, _told_of_content(log))
         if events:
             _print_events(log, full)
         else:
             _print_conversation(log, full)
 
 
-def _print_header(row: Overview, status: str) -> None:
+def content_of(log: Iterable[Event]) -> Content:
+    """How the content of a run is stored and was read."""
+    found: Content = "clear"
+    for event in log:
+        if event.content != "clear":
+            found = event.content
+    return found
+
+
+def _erasure(log: Iterable[Event]) -> tuple[ContentErased, Event] | None:
+    return next(((event.fact, event) for event in log if isinstance(event.fact, ContentErased)), None)
+
+
+def _erased_shape(log: Iterable[Event]) -> dict[str, str] | None:
+    found = _erasure(log)
+    return None if found is None else {"by": found[0].by, "reason": found[0].reason, "at": iso(found[1].at_us)}
+
+
+def _told_of_content(log: list[Event]) -> str:
+    found = _erasure(log)
+    if found is not None:
+        fact, event = found
+        because = f": {fact.reason}" if fact.reason else ""
+        return f"erased by {fact.by or 'the host'} at {moment(event.at_us)}{because}"
+    match content_of(log):
+        case "clear":
+            return ""
+        case "sealed":
+            return "sealed"
+        case "locked":
+            return "sealed, and its key is not here: set EXECUTUS_KEY or EXECUTUS_KEY_FILE to read it"
+        case "erased":
+            return "its key is destroyed"
+
+
+def _print_header(row: Overview, status: str, content: str) -> None:
     state, info = row.state, row.info
     ended = f", by {one_line(state.by)}" if state.by else f" ({row.doing})" if row.doing else ""
     ended += f": {one_line(state.reason)}" if state.reason else ""
@@ -63,6 +99,7 @@ def _print_header(row: Overview, status: str) -> None:
         "work": f"{many(state.step, 'step')}, {many(state.tool_calls, 'tool call')}, {span(row.elapsed_ms / 1000)}",
         "tokens": tokens,
         "error": state.error,
+        "content": content,
     }
     for label, text in fields.items():
         if label == "status":

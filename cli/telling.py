@@ -22,6 +22,7 @@ from ..events import (
     ChildStarted,
     ChildWaited,
     ChildWentOn,
+    ContentErased,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -99,6 +100,8 @@ def tell(fact: Fact) -> list[Line]:
             return [Line(f"note {fact.type}", msgspec.json.encode(fact.payload).decode(), "host")]
         case ErrorLogged():
             return [Line("error", fact.message, "wrong")]
+        case ContentErased():
+            return [Line("erased", f"its content, by {fact.by or 'the host'}{_because(fact.reason)}", "end")]
         case RunFinished():
             return [Line("end", f"{fact.status}, by {fact.by}{_because(fact.reason)}", "end")]
         case ApprovalRequested() | ApprovalGranted() | ApprovalDenied() | ApprovalExpired():

@@ -87,7 +87,8 @@ def finding_shape(finding: Finding) -> dict[str, Any]:
 def _sum_up(inspection: Inspection, signed: HeadsCheck | None, as_json: bool, interrupted: bool) -> None:
     runs, events, problems = inspection.runs, inspection.events, inspection.problems
     if as_json:
-        shape = {"runs": runs, "events": events, "archived": inspection.archived, "problems": problems}
+        shape = {"runs": runs, "events": events, "archived": inspection.archived, "locked": inspection.locked}
+        shape |= {"problems": problems}
         if signed is not None:
             shape |= {"anchors": signed.anchors, "signed_to": signed.signed_to}
         print_json({"type": "summary", **shape, "interrupted": interrupted})
@@ -102,3 +103,7 @@ def _sum_up(inspection: Inspection, signed: HeadsCheck | None, as_json: bool, in
     if signed is not None and not interrupted:
         how = "all fit" if not problems else "see above"
         click.echo(f"{many(signed.anchors, 'signed anchor')}, up to position {signed.signed_to}: {how}")
+    if inspection.locked:
+        them = "it" if inspection.locked == 1 else "them"
+        told = f"{many(inspection.locked, 'run')} sealed, and checked without what is said in {them}"
+        click.echo(f"{told}: set EXECUTUS_KEY or EXECUTUS_KEY_FILE")

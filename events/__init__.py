@@ -4,6 +4,8 @@ if __name__ != "executus.events":  # loaded a second time under a wrong name: tw
     raise ImportError(f"import executus.events, not {__name__}")
 
 from .envelope import GENESIS, Event
+from .erasing import TOMBSTONE, at_rest, erased
+from .erasure import ContentErased
 from .facts import (
     ErrorLogged,
     Fact,
@@ -46,6 +48,7 @@ from .people import (
     OnExpiry,
 )
 from .registry import AFTER_THE_END, FACTS, TERMINAL_TAGS, tag_of
+from .sealing import Content, Opener, Seal, Withheld
 from .supervision import (
     BudgetExceeded,
     BudgetNoticed,
@@ -88,6 +91,7 @@ __all__ = [
     "FACTS",
     "GENESIS",
     "TERMINAL_TAGS",
+    "TOMBSTONE",
     "AgentPrint",
     "ApprovalAwaited",
     "ApprovalDenied",
@@ -104,6 +108,8 @@ __all__ = [
     "ChildStarted",
     "ChildWaited",
     "ChildWentOn",
+    "Content",
+    "ContentErased",
     "CriticKilled",
     "CriticLost",
     "CriticObserved",
@@ -130,6 +136,7 @@ __all__ = [
     "NoteLogged",
     "OnExpiry",
     "Opaque",
+    "Opener",
     "OutputRefused",
     "Part",
     "PhaseFinished",
@@ -143,6 +150,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "RunStats",
+    "Seal",
     "SoftTimeoutReached",
     "Status",
     "StepCompleted",
@@ -159,6 +167,9 @@ __all__ = [
     "ToolStarted",
     "Totals",
     "Usage",
+    "Withheld",
+    "at_rest",
+    "erased",
     "idempotency_key",
     "tag_of",
 ]

@@ -8,6 +8,7 @@ import struct
 import msgspec
 
 from .facts import Fact
+from .sealing import Content
 
 GENESIS = bytes(32)
 """The hash before the first event of a run."""
@@ -20,7 +21,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     growing, never reused; 0 while the event is not yet stored. at_us: wall clock, microseconds since 1970 UTC, for
     people only. elapsed_ms: the run's own clock, awake milliseconds since it started. cause: the order that led to
     it ("steer by alice"), empty for what follows from the event before. epoch: which ownership of the journal wrote it.
-    hash: SHA-256 over the previous event's hash and everything stored of this one.
+    hash: SHA-256 over the previous event's hash and everything stored of this one. content: how its content was stored;
+    of what is "locked" or "erased", `fact` is the skeleton (`events.erasing`).
     """
 
     run_id: str
@@ -33,6 +35,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cause: str = ""
     epoch: int = 0
     hash: bytes = GENESIS
+    content: Content = "clear"
 
 
 _VERSION = struct.Struct(">Q")

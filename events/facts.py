@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias, final
 
+from .erasure import ContentErased
 from .family import (
     ChildFinished,
     ChildStarted,
@@ -262,6 +263,7 @@ Fact: TypeAlias = (
     | DeliveryFailed
     | NoteLogged
     | ErrorLogged
+    | ContentErased
     | Opaque
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from .erasure import ContentErased
 from .facts import (
     ErrorLogged,
     Fact,
@@ -109,13 +110,16 @@ FACTS: Final[dict[str, tuple[type[FactStruct], int]]] = {
     "delivery-failed": (DeliveryFailed, 1),
     "note-logged": (NoteLogged, 1),
     "error-logged": (ErrorLogged, 1),
+    "content-erased": (ContentErased, 1),
 }
 """tag -> (struct, schema version written today)."""
 
 TAGS: Final[dict[type[FactStruct], str]] = {struct: tag for tag, (struct, _) in FACTS.items()}
 
 TERMINAL_TAGS: Final = frozenset({"run-finished"})
-AFTER_THE_END: Final = frozenset({"note-logged", "error-logged", "delivery-attempted", "delivered", "delivery-failed"})
+AFTER_THE_END: Final = frozenset(
+    {"note-logged", "error-logged", "delivery-attempted", "delivered", "delivery-failed", "content-erased"}
+)
 """Tags that may follow a terminal fact: they are not about the run's work (P2)."""
 
 

@@ -10,9 +10,11 @@ from .beside import BesideJournal
 from .compacting import Compacted, Compactor, compact, vacuum
 from .findings import Finding
 from .inspection import Inspection
+from .keyring import Keyring
 from .memory import MemoryJournal
 from .opening import open_journal, read_journal
 from .outside import OutsideReader
+from .proof import phrases_found, remains
 from .retention import Plan, Terms, plan, terms
 from .router import Router
 from .sqlite import SqliteJournal
@@ -29,6 +31,7 @@ __all__ = [
     "Finding",
     "HeadsCheck",
     "Inspection",
+    "Keyring",
     "MemoryJournal",
     "OutsideReader",
     "Plan",
@@ -43,5 +46,7 @@ __all__ = [
     "read_journal",
     "terms",
     "vacuum",
+    "phrases_found",
+    "remains",
     "verify_run",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -61,11 +61,18 @@ Heads: TypeAlias = dict[str, Growing]
 MOST_HEADS = 50_000
 
 
-def store(connection: sqlite3.Connection, tenure: Tenure, appends: Sequence[Append], heads: Heads) -> list[Outcome]:
+def store(
+    connection: sqlite3.Connection,
+    tenure: Tenure,
+    appends: Sequence[Append],
+    heads: Heads,
+    keep_keys: Callable[[Sequence[tuple[str, bytes]]], None] | None = None,
+) -> list[Outcome]:
     """Store `appends` durably in one transaction; return for each None, or why it was refused.
 
     tenure: checked first, and renewed with it when that is due. heads is kept up to date, and emptied when anything
-    fails.
+    fails. keep_keys: called before the commit with the (run id, key id) of the sealed runs that begin in it; when it
+    returns their keys are durable.
 
     Raises:
         Deposed: another host took over; nothing was stored.
@@ -80,6 +87,8 @@ def store(connection: sqlite3.Connection, tenure: Tenure, appends: Sequence[Appe
         execute("BEGIN IMMEDIATE")
         try:
             outcomes, position = _fill(connection, tenure, appends, heads, touched)
+            if keep_keys is not None and (keys := _new_keys(appends, outcomes)):
+                keep_keys(keys)
             if tenure.due:
                 renewed = tenure.renew(connection)
         except Exception as error:
@@ -159,6 +168,17 @@ def _fill(
         connection.executemany(_INSERT_BLOB, blobs)
     _write_heads(connection, touched)
     return outcomes, before
+
+
+def _new_keys(appends: Sequence[Append], outcomes: Sequence[Outcome]) -> list[tuple[str, bytes]]:
+    """The keys that events of new runs were sealed with."""
+    found: list[tuple[str, bytes]] = []
+    for append, outcome in zip(appends, outcomes, strict=True):
+        if outcome is None and append.expected == 0:
+            key = next((stored.key for stored in append.stored if stored.key), b"")
+            if key:
+                found.append((append.run_id, key))
+    return found
 
 
 def _look_up(connection: sqlite3.Connection, run_id: str) -> Growing:

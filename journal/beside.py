@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable
 
 from ..errors import JournalError, RequestRepeated
-from ..events import Event, Fact, RunFinished, RunStarted
+from ..events import Event, Fact, RunFinished, RunStarted, Seal, Withheld
 from ..ports import Append, Follower, RunSummary
 from ..projections import Checkpoint
 from .followers import acknowledge
+from .keyring import Keyring
 from .memory import MemoryJournal
 from .sqlite import SqliteJournal
 
@@ -94,6 +95,14 @@ class BesideJournal:
         if end is not None:
             self._over(append.run_id, place, end)
 
+    def seal(self, run_id: str, *, new: bool = False, root: str = "", files: bool = False) -> Seal | Withheld | None:
+        """See `ports.Journal.seal`. What is kept in memory is in the clear; files of such a run have a key that is not
+        stored either.
+        """
+        if not files and (run_id in self._aside or root in self._aside):
+            return None
+        return self.stored.seal(run_id, new=new or run_id in self._aside, root=root, files=files)
+
     def _beside_its_root(self, append: Append) -> _Place | None:
         """A child follows its root."""
         first = next(iter(_facts(append)), None)
@@ -167,6 +176,15 @@ class BesideJournal:
     def blob(self, run_id: str, sha256: bytes) -> bytes | None:
         """A blob as it is stored; see `verify.StoredRows`."""
         return self._home(run_id).blob(run_id, sha256)
+
+    def opening(self, run_id: str, key: bytes) -> Seal | Withheld:
+        """Of the stored journal; see `events.Opener`."""
+        return "locked" if isinstance(self.stored, MemoryJournal) else self.stored.opening(run_id, key)
+
+    @property
+    def keyring(self) -> Keyring | None:
+        """Of the stored journal."""
+        return None if isinstance(self.stored, MemoryJournal) else self.stored.keyring
 
     def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """Of the stored journal; see `ports.Journal.scan`."""

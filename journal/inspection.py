@@ -75,7 +75,7 @@ class Inspection:
         self._deep = deep
         self._tick = tick
         self._heads = heads
-        self.runs = self.events = self.problems = self.archived = 0
+        self.runs = self.events = self.problems = self.archived = self.locked = 0
         self._any_archived = False
         self._is_archive = False
         self._snapshots: set[Any] = set()
@@ -183,12 +183,15 @@ class Inspection:
         useless = 0
         if key in self._snapshots:
             snapshots, useless = read_all(self._journal.ask, summary.run_id)
-        check = RunCheck(summary.run_id, self._blob, _number(summary.version), snapshots)
+        opener = self._journal.opening
+        check = RunCheck(summary.run_id, self._blob, _number(summary.version), snapshots, opener=opener)
         if useless:
             check.note("a snapshot that cannot be used is ignored", remark=True)
         for row in self._rows_of(key, check):
             check.take(row)
         check.compare(summary, str(request_key or ""))
+        check.compare_key(self._journal.keyring)
+        self.locked += "locked" in check.contents
         if check.version > _number(summary.version) > 0:
             check.compare_again(self._journal.run(summary.run_id))
         self._epoch = max(self._epoch, check.epoch)

@@ -69,6 +69,7 @@ CREATE TABLE archived (
     hash BLOB NOT NULL,
     archived_us INTEGER NOT NULL
 ) WITHOUT ROWID""",
+        "CREATE TABLE keyring (id BLOB NOT NULL)",
     ),
 }
 """layout -> what brings a file from it to the next one. A new file is made as layout 1 and brought up at once, so that
@@ -77,7 +78,7 @@ there is one way to today's tables.
 owner: boot names the opening and where its host runs (`place.Boot`), lease_until_us (wall clock) is when others may
 take over. recoveries: attempts to take up a run that have not yet succeeded, counted before each. archived: runs whose
 events up to `version`, which has `hash`, were moved to the archive at archived_us (wall clock); the archive has the
-same rows, of the runs that it holds.
+same rows, of the runs that it holds. keyring: the id of the file with the keys of sealed runs; no row without one.
 """
 
 TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -85,7 +86,7 @@ TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"
 _TABLES: Final = frozenset({EVENTS_TABLE, "runs", "blobs", "owner", "snapshots"})
 
 
-_SINCE: Final[dict[int, frozenset[str]]] = {1: _TABLES, 2: frozenset({"recoveries", "archived"})}
+_SINCE: Final[dict[int, frozenset[str]]] = {1: _TABLES, 2: frozenset({"recoveries", "archived", "keyring"})}
 
 
 def missing_tables(found: Iterable[str], layout: int) -> str:

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import ForkedProcess, JournalError, JournalTooNew, JournalUnavailable, JournalUnreadable
-from ..ports import Append, Follower
+from ..events import Seal, Withheld
+from ..ports import Append, Encryption, Follower
 from . import files, forks
 from .archive import Archive
 from .checkpoints import BUSY_MS
 from .followers import Followers
+from .keyring import outside_keyring
 from .layout import APPLICATION_ID, LAYOUT, TABLE_NAMES, check_sqlite, missing_tables
 from .lease import READ_OWNER, Owner, Standing, owner_of
 from .place import this_boot
@@ -48,12 +50,15 @@ Found = tuple[Any, ...]
 class OutsideReader(LogReader):
     """The reading half of `ports.Journal` over the file `path`; `append` raises. Thread-safe.
 
+    encryption: what opens sealed runs; without it they are read without their content.
+
     Raises:
         JournalTooNew, JournalUnreadable: it is no journal of ours.
+        KeyRefused: the host's key does not open its keys.
         JournalError: the linked SQLite is too old.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, encryption: Encryption | None = None) -> None:
         check_sqlite()
         self.path = files.resolve(path)
         super().__init__(self._ask, Archive.of(self.path, OutsideReader))
@@ -65,6 +70,11 @@ class OutsideReader(LogReader):
         self._forked = False
         self._polling: threading.Thread | None = None
         self._check_identity()
+        try:
+            self.keyring = outside_keyring(self.path, encryption)
+        except JournalError:
+            self._drop_idle()
+            raise
         forks.register(self)
 
     def _check_identity(self) -> None:
@@ -236,6 +246,10 @@ class OutsideReader(LogReader):
             JournalError: always.
         """
         raise JournalError(f"{self.path} is open for reading only; nothing was stored")
+
+    def seal(self, run_id: str, *, new: bool = False, root: str = "", files: bool = False) -> Seal | Withheld | None:
+        """Nothing is appended here."""
+        return "locked"
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """See `ports.Journal.follow`; told at most 50 ms later than a host's own followers."""

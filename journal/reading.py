@@ -15,12 +15,15 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from ..errors import ArchiveMissing, JournalUnavailable, LogCorrupt, UnknownRun
-from ..events import GENESIS, Event, Opaque
-from ..events.codec import HASH_BYTES, decode_event, decode_fact, run_id_bytes, verify_hash
+from ..events import GENESIS, Event, Opaque, Seal, Withheld
+from ..events.codec import HASH_BYTES, decode_event, decode_fact, run_id_bytes, sealed_blob, verify_hash
 from ..ports import RunSummary
 from ..projections import Checkpoint, evolve, evolve_transcript
 from .archive import Archive, Moved
+from .keyring import Keyring
 from .layout import EVENTS_TABLE
 from .snapshots import Snapshot, read_final, read_snapshot
 
@@ -53,8 +56,10 @@ Query = Callable[[str, Sequence[Any]], list[Any]]
 
 class LogReader:
     """Reads the tables through `query`, which runs one statement and returns all its rows. archive: where events were
-    moved to.
+    moved to. keyring: what opens sealed content; None while nothing is sealed.
     """
+
+    keyring: Keyring | None = None
 
     def __init__(self, query: Query, archive: Archive | None = None) -> None:
         self._query = query
@@ -77,6 +82,20 @@ class LogReader:
     def blob(self, run_id: str, sha256: bytes) -> bytes | None:
         """An out-of-line payload, or None."""
         return self._fetch_blob(sha256)
+
+    def opening(self, run_id: str, key: bytes) -> Seal | Withheld:
+        """`events.Opener`: what opens content that was sealed with this key of this run."""
+        return "locked" if self.keyring is None else self.keyring.opening(run_id, key)
+
+    def is_sealed(self, run_id: str) -> bool:
+        """Whether the run's content is sealed, by its first event."""
+        try:
+            found = self._events(run_id, 0, 1)
+            if (not found or found[0][0] != 1) and (moved := self._moved(run_id)) is not None:
+                found = self._page(run_id, 0, 1, moved.version)
+            return bool(found) and isinstance(found[0][2], bytes) and sealed_blob(found[0][2])[0] != b""
+        except (ValueError, msgspec.MsgspecError, RecursionError, ArchiveMissing):
+            return False
 
     def _fetch_blob(self, sha256: bytes) -> bytes | None:
         sql = "SELECT content FROM blobs WHERE sha256 = ?"
@@ -104,12 +123,13 @@ class LogReader:
             raise UnknownRun(run_id)
         events: list[Event] = []
         previous = self._hash_at(run_id, after) if verify else GENESIS
+        blob, opener = self._fetch_blob, None if self.keyring is None else self.opening
         while limit is None or len(events) < limit:
             page = PAGE if limit is None else min(PAGE, limit - len(events))
             rows = self._page(run_id, after, page, summary.version)
             for version, tag, state, position in rows:
                 after += 1
-                event = decode_event(run_id, version, tag, state, position=position, blob=self._fetch_blob)
+                event = decode_event(run_id, version, tag, state, position=position, blob=blob, opener=opener)
                 if verify:
                     verify_hash(event, state, previous)
                     previous = event.hash
@@ -245,19 +265,28 @@ class LogReader:
         state, transcript, version = start.state, start.transcript, start.version
         digest, elapsed_ms = start.hash, start.elapsed_ms
         blob = self._fetch_blob
+        withheld = start.withheld
+
+        def opener(run_id: str, key: bytes) -> Seal | Withheld:
+            nonlocal withheld
+            found = self.opening(run_id, key)
+            if isinstance(found, str):
+                withheld = found
+            return found
+
         rows: list[Any] = [None]
         while rows and (len(rows) == PAGE or version < summary.version or version == start.version):
             rows = self._page(run_id, version, PAGE, summary.version, _FACTS)
             for _, tag, stored in rows:
                 version += 1
-                fact, elapsed_ms = decode_fact(run_id, version, tag, stored, blob=blob)
+                fact, elapsed_ms = decode_fact(run_id, version, tag, stored, blob=blob, opener=opener)
                 try:
                     state, transcript = evolve(state, fact), evolve_transcript(transcript, fact)
                 except Exception as error:  # it decodes, and makes no sense where it stands
                     raise LogCorrupt(run_id, version, f"the log does not fold: {error!r}") from error
             if rows:
                 digest = bytes(rows[-1][2][:HASH_BYTES])
-        return Checkpoint(state, transcript, version, digest, elapsed_ms)
+        return Checkpoint(state, transcript, version, digest, elapsed_ms, withheld)
 
     def _snapshot(self, run_id: str) -> Snapshot | None:
         return read_snapshot(self._query, run_id)
@@ -266,14 +295,28 @@ class LogReader:
         """What a run that was moved to the archive has left here, if that can be used: then no archive is needed."""
         if not summary.over or self._events(run_id, 0, 1, _FACTS):
             return None
+        if self.keyring is not None and self.is_sealed(run_id):
+            return None  # it would have to be sealed too
         moved = self._moved(run_id)
         return read_final(self._query, run_id, moved.version, moved.hash) if moved is not None else None
 
+    def has_snapshot(self, run_id: str) -> bool:
+        """Whether a snapshot of the run is stored, usable or not."""
+        return bool(self._rows("SELECT 1 FROM snapshots WHERE originator_id = ?", run_id_bytes(run_id)))
+
     # -------------------------------------------------------------- all runs
+
+    def tagged(self, tag: str) -> list[str]:
+        """The runs that have an event with this tag. Looks at every row's tag, and decodes none."""
+        sql = f"SELECT DISTINCT originator_id FROM {EVENTS_TABLE} WHERE topic = ?"
+        return [
+            _text_of(run) for run in {row[0]: None for row in (*self._rows(sql, tag), *self._ask_archive(sql, tag))}
+        ]
 
     def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """See `ports.Journal.scan`."""
         events: list[Event] = []
+        blob, opener = self._fetch_blob, None if self.keyring is None else self.opening
         rows = self._rows(_SCAN, after, limit)
         end = rows[-1][3] if rows else self.head() + 1
         if end > after + max(1, len(rows)):  # some were moved, or are missing
@@ -282,7 +325,7 @@ class LogReader:
         for version, tag, state, position, run in rows:
             run_id = _text_of(run)
             try:
-                event = decode_event(run_id, version, tag, state, position=position, blob=self._fetch_blob)
+                event = decode_event(run_id, version, tag, state, position=position, blob=blob, opener=opener)
             except LogCorrupt:
                 kept = state if isinstance(state, bytes) else repr(state).encode()
                 fact = Opaque(tag=str(tag), schema=-1, payload=kept)

@@ -18,6 +18,10 @@ class Receiver(Protocol):
         """Take events that were just committed, in order."""
         ...
 
+    def reread(self) -> None:
+        """Forget what was pushed and not yet handed out; it is in the log."""
+        ...
+
     def journal_ended(self) -> None:
         """No more will come."""
         ...
@@ -76,6 +80,13 @@ class Router:
         for run_id, some in wanted.items():
             for receiver in by_run.get(run_id, ()):
                 receiver.push(some)
+
+    def reread(self) -> None:
+        """Have everybody forget what was not yet handed out, and read it again: content of it was erased."""
+        with self._lock:
+            receivers = {id(one): one for some in (self._all, *self._by_run.values()) for one in some}
+        for receiver in receivers.values():
+            receiver.reread()
 
     def ended(self) -> None:
         """The journal is closed: every subscription ends once it has handed out what it has."""

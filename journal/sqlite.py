@@ -10,14 +10,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..errors import ForkedProcess, JournalError, JournalInUse, JournalUnreadable
-from ..ports import Append, Follower
+import msgspec
+
+from ..errors import ForkedProcess, JournalError, JournalInUse, JournalUnavailable, JournalUnreadable
+from ..events import Seal, Withheld
+from ..events.codec import run_id_bytes, sealed_blob
+from ..ports import Append, Encryption, Follower
 from ..projections import Checkpoint
 from . import files, forks
 from .archive import Archive
 from .checkpoints import BUSY_MS, WAL_BYTES
 from .chores import Chore
 from .followers import Followers
+from .keyring import Keyring, hosted_keyring
 from .layout import (
     APPLICATION_ID,
     EVENTS_TABLE,
@@ -62,6 +67,7 @@ def open_for_writing(path: str) -> sqlite3.Connection:
         execute("PRAGMA fullfsync = ON")  # macOS: through the drive's own cache
         execute("PRAGMA checkpoint_fullfsync = ON")
         execute("PRAGMA cache_size = -16384")
+        execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten: snapshots, and what is erased
         mode = execute("PRAGMA journal_mode").fetchone()[0]
         if mode != "wal" or execute("PRAGMA synchronous").fetchone()[0] != 2:
             raise sqlite3.OperationalError(f"write-ahead logging is not on: journal mode {mode!r}")
@@ -125,18 +131,24 @@ class SqliteJournal(LogReader):
     """A `Journal` in the file `path`, of which this process is the one host until `close`.
 
     max_queued: appends that may wait for the disk. Missing directories are created for their owner alone, and so are
-    the files. After a failed commit the connection is reopened by the next append.
+    the files. After a failed commit the connection is reopened by the next append. encryption: new runs are sealed, and
+    sealed ones opened; their keys are in `PATH.keys`.
 
     Raises:
         JournalInUse: another host, or this process, has it open, or its lease has not run out and it may live.
         JournalTooNew, JournalUnreadable: it is no journal of ours; nothing was changed.
+        KeyRefused, KeysMissing: the host's key does not fit, or the keys are gone; nothing was changed.
         JournalError: the linked SQLite is too old.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, max_queued: int = 100_000) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, max_queued: int = 100_000, encryption: Encryption | None = None
+    ) -> None:
         check_sqlite()
         self.path = files.resolve(path)
         self._forked = False
+        self._encryption = encryption
+        self.keyring: Keyring | None = None
         self._lock = files.HostLock(self.path)
         self._guard = -1
         self._tenure = Tenure(0, Boot())
@@ -159,6 +171,7 @@ class SqliteJournal(LogReader):
             page_bytes=PAGE_BYTES,
             followers=self._followers,
             max_queued=max_queued,
+            keys=self.keyring,
         )
         forks.register(self)
 
@@ -224,6 +237,10 @@ class SqliteJournal(LogReader):
                 files.keep(self._guard)
                 self._guard = -1
             raise JournalInUse(self.path, owner.who, owner.until)
+        known = connection.execute("SELECT id FROM keyring").fetchone()
+        self.keyring = hosted_keyring(self.path, known and known[0], self._encryption)
+        if self.keyring is not None and known is None:
+            connection.execute("INSERT INTO keyring VALUES (?)", (self.keyring.id,))
         tenure = Tenure(owner.epoch + 1, here)
         asked = tenure.begin(connection)
         connection.execute("COMMIT")
@@ -267,12 +284,26 @@ class SqliteJournal(LogReader):
         self._check_process()
         self._writer.put(append)
 
+    def seal(self, run_id: str, *, new: bool = False, root: str = "", files: bool = False) -> Seal | Withheld | None:
+        """See `ports.Journal.seal`."""
+        keyring = self.keyring
+        if keyring is None:
+            return None
+        found = keyring.seal(run_id, new=new)
+        if found is None and not new and self.is_sealed(run_id):  # its key is lost; nothing may follow in the clear
+            found = "locked"
+            keyring.remember(run_id, found)
+        return found
+
     def load(self, run_id: str) -> Checkpoint:
-        """See `ports.Journal.load`. A fold of more than 2,000 events leaves a snapshot for the next time."""
+        """See `ports.Journal.load`. A fold of more than 2,000 events leaves a snapshot for the next time, but not of a
+        sealed run.
+        """
         start = self._snapshot(run_id)
         begin = start.checkpoint if start is not None else Checkpoint()
         checkpoint = self._load_from(run_id, begin)
-        if checkpoint.version - begin.version > WORTH_IT and not checkpoint.state.read_only:
+        worth_it = checkpoint.version - begin.version > WORTH_IT and not checkpoint.state.read_only
+        if worth_it and not (self.keyring is not None and self.is_sealed(run_id)):
             self._writer.put_snapshot(Snapshot(run_id, checkpoint))
         return checkpoint
 
@@ -288,6 +319,51 @@ class SqliteJournal(LogReader):
         chore = Chore(work, size=size, alone=alone)
         self._writer.put_chore(chore)
         return chore.answer.result()
+
+    def delete_content(self, run_ids: Sequence[str]) -> int:
+        """Delete the sealed blobs and the snapshots of these runs; returns the number of blobs. A sealed blob is of one
+        event only.
+
+        Raises:
+            JournalUnavailable: it could not be done now. Deposed: another host took over.
+        """
+        blobs: list[tuple[bytes]] = []
+        for run_id in run_ids:
+            for _, _, _, state in self.rows(run_id):
+                with suppress(ValueError, msgspec.MsgspecError, RecursionError):
+                    address = sealed_blob(state)[1] if isinstance(state, bytes) else None
+                    if address is not None:
+                        blobs.append((address,))
+
+        def delete(connection: sqlite3.Connection) -> int:
+            keys = [(run_id_bytes(run_id),) for run_id in run_ids]
+            connection.executemany("DELETE FROM snapshots WHERE originator_id = ?", keys)
+            return connection.executemany("DELETE FROM blobs WHERE sha256 = ?", blobs).rowcount if blobs else 0
+
+        try:
+            return self.maintain(delete, size=len(blobs) * PAGE_BYTES)
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"blobs could not be deleted now: {error}") from error
+
+    def empty_log(self) -> bool:
+        """Copy the write-ahead log into the database and cut it to nothing; False if a reader holds it.
+
+        Raises:
+            JournalUnavailable: it could not be done now. Deposed: another host took over.
+        """
+
+        def empty(connection: sqlite3.Connection) -> bool:
+            return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+        try:
+            return self.maintain(empty, alone=True)
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"the write-ahead log could not be emptied now: {error}") from error
+
+    @property
+    def guard(self) -> int:
+        """A descriptor of the database that stays open: closing another one would drop SQLite's locks."""
+        return self._guard
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """See `ports.Journal.follow`."""
@@ -312,6 +388,8 @@ class SqliteJournal(LogReader):
         self._connections.close(then=self._let_go)
 
     def _let_go(self) -> None:
+        if self.keyring is not None:
+            self.keyring.close()
         self._tenure.ended()
         if self._guard >= 0:
             os.close(self._guard)  # after the last SQLite connection: this drops its locks
@@ -326,7 +404,8 @@ class SqliteJournal(LogReader):
         guard, self._guard = self._guard, -1
         if guard >= 0:
             os.close(guard)
-        return [*self._writer.everything(), *self._connections.everything()]
+        keys = [] if self.keyring is None or self.keyring.file is None else self.keyring.file.left_behind()
+        return [*self._writer.everything(), *self._connections.everything(), *keys]
 
 
 def _is_locked(error: Exception) -> bool:

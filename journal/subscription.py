@@ -66,6 +66,7 @@ class Subscription:
         self._filling = threading.Lock()  # a cancelled `async for` may leave a page being read behind
         self._pushed: deque[Event] = deque()
         self._behind = True
+        self._stale = False
         self._ended = False
         self._no_more = False
         self._sleepers: list[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = []
@@ -88,6 +89,24 @@ class Subscription:
             self._rouse()
         if self.run_id is not None and not self._notes and any(event.tag in TERMINAL_TAGS for event in events):
             self._router.remove(self.run_id, self)  # nothing more comes, even if nobody ever reads what did
+
+    def reread(self) -> None:
+        """What is in the buffers is forgotten, and read from the log again; see `Receiver`."""
+        with self._wake:
+            self._pushed.clear()
+            self._behind = self._stale = True
+            self._rouse()
+
+    def _drop_ready(self) -> None:
+        """Step back to before what was read and not yet handed out. Called by the consumer."""
+        self._stale = False
+        if self._ready:
+            first = self._ready[0]
+            self.at = (first.version if self.run_id is not None else first.position) - 1
+            self._ready.clear()
+            with self._wake:
+                self._behind = True
+            self._ended = False
 
     def journal_ended(self) -> None:
         """No more will come: what is known is handed out, then it ends."""
@@ -139,6 +158,8 @@ class Subscription:
         return self
 
     def __next__(self) -> Event:
+        if self._stale:
+            self._drop_ready()
         if not self._ready:
             self._ready.extend(self.take(self._timeout))
             if not self._ready:
@@ -149,6 +170,8 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
+        if self._stale:
+            self._drop_ready()
         if not self._ready:
             async with asyncio.timeout(self._timeout):
                 await self._arrival()

@@ -5,16 +5,19 @@ Rows are taken as they come out of the table, whatever somebody put there; nothi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 from ..errors import LogCorrupt, UnknownRun
-from ..events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, Event, Opaque, RunFinished, RunStarted
-from ..events.codec import HASH_BYTES, decode_event, run_id_bytes
+from ..events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, Content, Event, Opaque, Opener, RunFinished, RunStarted
+from ..events.codec import HASH_BYTES, decode_event, run_id_bytes, sealed_blob
 from ..events.envelope import chain_hash
 from ..ports import Journal, RunSummary, request_key_of
 from ..projections import Checkpoint, RunState, Transcript, evolve, evolve_transcript, stats
 from .findings import Finding
+from .keyring import Keyring
 
 MOST_OF_A_RUN: Final = 20
 """Findings of one run that are told; of more there is only the number."""
@@ -65,10 +68,13 @@ def verify_run(journal: Journal, run_id: str) -> list[str]:
     if summary is None and not rows:
         raise UnknownRun(run_id)
     watched = summary.version if summary is not None else 0
-    check = RunCheck(run_id, lambda sha256: journal.blob(run_id, sha256), watched, folds=False, strict=False)
+    opener: Opener | None = getattr(journal, "opening", None)
+    blob = partial(journal.blob, run_id)
+    check = RunCheck(run_id, blob, watched, folds=False, strict=False, opener=opener)
     for row in rows:
         check.take(row)
     check.compare(summary)
+    check.compare_key(getattr(journal, "keyring", None))
     if summary is not None and check.version > summary.version:
         check.compare_again(journal.run(run_id))
     return [str(finding) for finding in check.findings if not finding.remark]
@@ -91,6 +97,7 @@ class RunCheck:
         *,
         folds: bool = True,
         strict: bool = True,
+        opener: Opener | None = None,
     ) -> None:
         self.run_id = run_id
         self.taken = 0
@@ -106,6 +113,10 @@ class RunCheck:
         self._at_watched: tuple[bytes, int] | None = None
         self._ended_by_watched = 0
         self._blob = blob
+        self._opener = opener
+        self.contents: set[Content] = set()
+        """How the content of its events was found."""
+        self._said_erased = False
         self._snapshots = snapshots or {}
         self._previous: bytes | None = GENESIS
         self._epoch = self._elapsed_ms = 0
@@ -168,7 +179,12 @@ class RunCheck:
         event: Event | None = None
         why = ""
         try:
-            event = decode_event(self.run_id, version, tag, state, position=position, blob=self._blob)
+            event = decode_event(
+                self.run_id, version, tag, state, position=position, blob=self._blob, opener=self._opener
+            )
+            self.contents.add(event.content)
+            if event.content == "locked" and (sealed := sealed_blob(state)[1]) is not None:
+                self._look_at_sealed(sealed)
         except LogCorrupt as error:
             why = error.why
         if self._previous is None:
@@ -182,7 +198,15 @@ class RunCheck:
             self.note(why, version, position)
         return event if chained else None
 
+    def _look_at_sealed(self, sha256: bytes) -> None:
+        """A sealed payload that cannot be opened here must be there, and be what its hash says."""
+        found = self._blob(sha256)
+        if found is None or hashlib.sha256(found).digest() != sha256:
+            what = "missing" if found is None else "altered"
+            raise LogCorrupt(self.run_id, self.version + 1, f"blob {sha256.hex()} is {what}")
+
     def _look_at(self, event: Event, version: int, position: int) -> None:
+        self._said_erased = self._said_erased or event.tag == "content-erased"
         if event.epoch < self._epoch:
             self.note(f"owner epoch {event.epoch} after epoch {self._epoch}", version, position)
         if event.elapsed_ms < self._elapsed_ms and self._strict:
@@ -201,6 +225,15 @@ class RunCheck:
             why = f"the fact {event.tag!r:.60} is of a newer version: the run is read-only here"
             self.note(why, version, position, remark=True)
             self._folds = False
+
+    def compare_key(self, keyring: Keyring | None) -> None:
+        """Compare what the log says of its content with the keys."""
+        if self._said_erased and "sealed" in self.contents:
+            self.note("its log says that its content was erased, and its key is there: erase it again")
+        elif "erased" in self.contents and not self._said_erased:
+            self.note("its key was destroyed, and its log does not say so")
+        elif "locked" in self.contents and keyring is not None and keyring.can_open:
+            self.note("its content is sealed, and its key is not in the keys file")
 
     def _order(self, tag: str, version: int, position: int) -> None:
         if self.ended_at and tag not in AFTER_THE_END:

@@ -19,6 +19,7 @@ from .checkpoints import WalKeeper
 from .chores import AnyChore
 from .files import FileWatch
 from .followers import Followers, acknowledge
+from .keyring import Keyring
 from .lease import Tenure
 from .snapshots import Snapshot, snapshot_row
 
@@ -73,6 +74,7 @@ class Writer:
         page_bytes: int,
         followers: Followers,
         max_queued: int,
+        keys: Keyring | None = None,
     ) -> None:
         self._connect = connect
         self._make_watch = watch
@@ -82,6 +84,7 @@ class Writer:
         self._tenure = tenure
         self._followers = followers
         self._max_queued = max_queued
+        self._keys = keys
         self._wal = WalKeeper(page_bytes, self._watch.check())
         self._wake = threading.Condition(threading.Lock())
         self._queue: deque[Append] = deque()
@@ -239,7 +242,8 @@ class Writer:
         return outcomes
 
     def _transaction(self, batch: list[Append]) -> list[Outcome]:
-        return store(self._connected(), self._tenure, batch, self._heads)
+        keep_keys = None if self._keys is None else self._keys.store
+        return store(self._connected(), self._tenure, batch, self._heads, keep_keys)
 
     def _connected(self) -> sqlite3.Connection:
         """The connection, opened again after a failure; by then followers know what became of the last commit."""
@@ -309,6 +313,8 @@ class Writer:
 
     def _settle(self, batch: list[Append], outcomes: list[Outcome]) -> None:
         for append, outcome in zip(batch, outcomes, strict=True):
+            if self._keys is not None and outcome is not None and append.expected == 0:
+                self._keys.forget(append.run_id)
             acknowledge(append, outcome)
         self._tell()
 

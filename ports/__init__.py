@@ -12,6 +12,7 @@ from .family import Palette
 from .files import ArtifactStore, Delivery, FileStager, InputFile, Parcel
 from .journal import Append, Follower, Journal, RunSummary, request_key_of
 from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
+from .sealing import Cipher, Encryption, KeySource
 from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
 from .system import Clock, Ids
 from .tools import ApprovalTerms, AsksFirst, Desk, Tool, ToolContext, ToolMode
@@ -25,6 +26,7 @@ __all__ = [
     "ArtifactStore",
     "AsksFirst",
     "Budget",
+    "Cipher",
     "Clock",
     "Continue",
     "Critic",
@@ -32,6 +34,7 @@ __all__ = [
     "Delivery",
     "Delta",
     "Desk",
+    "Encryption",
     "Extend",
     "FileStager",
     "Follower",
@@ -39,6 +42,7 @@ __all__ = [
     "InputFile",
     "Journal",
     "Judged",
+    "KeySource",
     "Kill",
     "MOST",
     "Model",

@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from ..errors import JournalError
-from ..events import Event
+from ..events import Event, Seal, Withheld
 from ..events.codec import Stored
 from ..projections import Checkpoint
 
@@ -87,6 +87,13 @@ class Journal(Protocol):
         Raises:
             JournalUnavailable: the journal is closed; `done` is then not called.
             Overloaded: its queue is full; `done` is then not called.
+        """
+        ...
+
+    def seal(self, run_id: str, *, new: bool = False, root: str = "", files: bool = False) -> Seal | Withheld | None:
+        """With what the run's next events are encoded; None: in the clear. new: it has no events yet, and gets a key if
+        this journal seals. root: of its family. files: for what the run stores elsewhere, which is sealed also when its
+        events are in memory only. It does not wait for the disk for a new run, nor for one that was asked for before.
         """
         ...
 

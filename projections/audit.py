@@ -17,6 +17,7 @@ MOST_NAME: Final = 200
 class RunRow(Row):
     """A run. status: as in `projections.overview`. doing: what it does now, "" when over. root_run_id: the top of its
     family, itself for that. steps to cost_usd: its own, without children. family_*: spent by its children, at its end.
+    erased_*: when and by whom what was said in it was erased.
     events: length of its log. unreadable: events of it that are damaged or of a newer version.
     """
 
@@ -70,6 +71,8 @@ class RunRow(Row):
     approvals_open: int = 0
     children_open: int = 0
     host_slept_s: float = 0.0
+    erased_us: int | None = None
+    erased_by: str = ""
     unreadable: int = 0
     events: int = 0
 

@@ -24,6 +24,7 @@ from ..events import (
     ChildStarted,
     ChildWaited,
     ChildWentOn,
+    ContentErased,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -158,6 +159,7 @@ class Auditor:
             DeliveryFailed: self._delivery_failed,
             NoteLogged: self._note_logged,
             ErrorLogged: self._error_logged,
+            ContentErased: self._content_erased,
         }
         """Every fact; what is not here is unreadable."""
 
@@ -465,6 +467,9 @@ class Auditor:
 
     def _error_logged(self, run: RunRow, event: Event, fact: ErrorLogged) -> None:
         self._wrong(event, "", fact.message)
+
+    def _content_erased(self, run: RunRow, event: Event, fact: ContentErased) -> None:
+        run.erased_us, run.erased_by = event.at_us, name(fact.by)
 
     def _wrong(self, event: Event, place: str, said: str) -> None:
         self._errors.put(ErrorRow(event.run_id, event.version, event.at_us, event.tag, place, text(said)))

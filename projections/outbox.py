@@ -8,9 +8,11 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from ..events import Delivered, DeliveryAttempted, DeliveryFailed, Event, Fact, RunFinished, RunStarted
+from ..events import ContentErased, Delivered, DeliveryAttempted, DeliveryFailed, Event, Fact, RunFinished, RunStarted
 
-DELIVERY_TAGS: Final = frozenset({"run-started", "run-finished", "delivery-attempted", "delivered", "delivery-failed"})
+DELIVERY_TAGS: Final = frozenset(
+    {"run-started", "run-finished", "delivery-attempted", "delivered", "delivery-failed", "content-erased"}
+)
 """Tags of the facts that say how a delivery stands; every other event changes nothing here."""
 
 Settled: TypeAlias = Literal["", "delivered", "dead"]
@@ -73,6 +75,8 @@ def evolve_sending(sending: Sending, fact: Fact) -> Sending:
         case DeliveryFailed():
             settled: Settled = "dead" if fact.retry_at_us is None else ""
             return replace(sending, open=False, retry_at_us=fact.retry_at_us, settled=settled)
+        case ContentErased():
+            return replace(sending, open=False, retry_at_us=None, settled=sending.settled or "dead")
         case _:
             return sending
 

@@ -23,6 +23,7 @@ from ..events import (
     ChildStarted,
     ChildWaited,
     ChildWentOn,
+    ContentErased,
     CriticKilled,
     CriticLost,
     CriticObserved,
@@ -333,6 +334,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             | DeliveryAttempted()
             | Delivered()
             | DeliveryFailed()
+            | ContentErased()
         ):
             return state
         case _:

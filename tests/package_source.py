@@ -13,6 +13,7 @@ PACKAGES: list[str] = SETTINGS["tool"]["setuptools"]["packages"]
 ROOT_MODULES = {
     "__init__.py",
     "admission.py",
+    "erasure.py",
     "errors.py",
     "recovery.py",
     "resuming.py",

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import msgspec
 
 from ...errors import ExecutusError, MessageRefused
-from ...events import RunFinished, idempotency_key
+from ...events import Fact, RunFinished, RunStarted, Seal, Withheld, idempotency_key
 from ...events.codec import Stored, encode_event
 from ...ports import Clock, ModelRequest, ToolContext
 from ...projections import (
@@ -84,6 +84,8 @@ class RunActor(PooledActor):
         self._end: RunFinished | None = None
         self._dozes: Cancellable | None = None
         self._taken_up = checkpoint.version == 0
+        self._seal: Seal | Withheld | None = None
+        self._seal_known = False
         since = address.since
         self._since = around.scheduler.awake() - checkpoint.elapsed_ms / 1000 if since is None else since
         address.attach(self.mailbox)
@@ -134,6 +136,7 @@ class RunActor(PooledActor):
         at_us, epoch = around.clock.wall_us(), around.journal.epoch
         cause = _cause(message) if asked is not None else ""
         stored: list[Stored] = []
+        seal = self.seal(facts[0])
         version, previous, state, transcript = self.version, self.hash, self.state, self.transcript
         for fact in facts:
             version += 1
@@ -146,6 +149,7 @@ class RunActor(PooledActor):
                 elapsed_ms=now_ms,
                 cause=cause,
                 epoch=epoch,
+                seal=seal,
             )
             previous = one.event.hash
             if type(fact) is RunFinished:
@@ -164,6 +168,14 @@ class RunActor(PooledActor):
             around.journal.append(append)
         except ExecutusError as error:
             self.lose(error)
+
+    def seal(self, first: Fact) -> Seal | Withheld | None:
+        """With what the run's events are encoded."""
+        if not self._seal_known:
+            root = first.info.root_run_id if isinstance(first, RunStarted) else ""
+            self._seal = self.around.journal.seal(self.address.run_id, new=self.version == 0, root=root)
+            self._seal_known = True
+        return self._seal
 
     def nothing_new(self, asked: Asked) -> None:
         """The message changed nothing: its sender is told as soon as all that it rests on is durable."""

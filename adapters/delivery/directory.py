@@ -115,14 +115,19 @@ def _write(folder: int, parcel: Parcel, artifacts: ArtifactStore) -> None:
     output = parcel.output.encode(errors="replace")
     folders.write_new(folder, OUTPUT, output)
     files = list(_files_of(parcel.artifacts))
+    contents: dict[str, str] = {}
     if files:
         with folders.opened_folder(folder, ARTIFACTS, create=True) as inner:
             for name, artifact in dict(files).items():
-                folders.write_new(inner, name, content_of(artifact, artifacts))
+                content = content_of(artifact, artifacts)
+                folders.write_new(inner, name, content)
+                contents[name] = hashlib.sha256(content).hexdigest()
             folders.sync(inner)
     manifest = described(parcel) | {
         "output": {"path": OUTPUT, "size": len(output), "sha256": hashlib.sha256(output).hexdigest()},
-        "artifacts": [described_artifact(artifact) | {"path": f"{ARTIFACTS}/{name}"} for name, artifact in files],
+        "artifacts": [
+            described_artifact(artifact, contents[name]) | {"path": f"{ARTIFACTS}/{name}"} for name, artifact in files
+        ],
     }
     folders.write_new(folder, MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     folders.sync(folder)

@@ -26,13 +26,13 @@ def described(parcel: Parcel) -> dict[str, Any]:
     }
 
 
-def described_artifact(artifact: ArtifactStored) -> dict[str, Any]:
-    """An artifact without its bytes."""
+def described_artifact(artifact: ArtifactStored, sha256: str) -> dict[str, Any]:
+    """An artifact without its bytes. sha256: of its content, which is not its address if the run is sealed."""
     return {
         "name": artifact.name,
         "media_type": artifact.media_type,
         "size": artifact.size,
-        "sha256": artifact.sha256,
+        "sha256": sha256,
     }
 
 

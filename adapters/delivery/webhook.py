@@ -138,11 +138,12 @@ class WebhookDelivery:
         left = self._inline_bytes
         inside: list[dict[str, Any]] = []
         for artifact in parcel.artifacts:
-            content = None
+            content, digest = None, artifact.sha256
             if artifact.size <= left:
                 content = content_of(artifact, artifacts)
                 left -= len(content)
-            inside.append(described_artifact(artifact) | {"content": content})
+                digest = hashlib.sha256(content).hexdigest()
+            inside.append(described_artifact(artifact, digest) | {"content": content})
         return msgspec.json.encode(described(parcel) | {"output": parcel.output, "artifacts": inside})
 
     async def _post(self, client: AsyncClient, body: bytes, headers: dict[str, str]) -> str:

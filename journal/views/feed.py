@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from ...events import Event
+from ...events import Event, at_rest
 from .store import Scan
 
 PAGE = 1000
@@ -24,10 +24,10 @@ Reduce: TypeAlias = Callable[[Event], Event]
 
 
 class Pages:
-    """The log, a page at a time."""
+    """The log, a page at a time; of sealed runs what may be written elsewhere, whether their key is here or not."""
 
     def __init__(self, scan: Scan, reduce: Reduce | None = None) -> None:
-        self._scan, self._reduce = scan, reduce
+        self._scan, self._reduce = scan, reduce or at_rest
 
     def after(self, position: int, limit: int = PAGE) -> Sequence[Event]:
         """The next events after `position`, reduced."""
@@ -35,7 +35,7 @@ class Pages:
 
     def reduced(self, events: Sequence[Event]) -> Sequence[Event]:
         """What views may see of `events`."""
-        return events if self._reduce is None else [self._reduce(event) for event in events]
+        return [self._reduce(event) for event in events]
 
 
 class Feed:

@@ -21,6 +21,7 @@ PLANTED = {
     "pykka lives in actors": ("journal/rules.py", "import pykka"),
     "eventsourcing and sqlite live in journal": ("actors/calls.py", "import sqlite3"),
     "model clients live in adapters": ("runtime.py", "import pydantic_ai"),
+    "cryptography lives in adapters": ("journal/keyring.py", "import cryptography"),
     "click and rich live in cli": ("adapters/chat.py", "import click"),
     "the pure core reads no clock, randomness, thread, file or socket": ("projections/run.py", "import time"),
 }

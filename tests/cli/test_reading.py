@@ -133,7 +133,7 @@ def test_verify_passes_a_whole_journal(cli: Run, imported: list[str]) -> None:
     assert result.exit_code == 0
     assert result.stdout.startswith("2 runs, 12 events: every log is whole")
     assert lines_of(cli("verify", imported[0], "--json")) == [
-        {"type": "summary", "runs": 1, "events": 8, "archived": 0, "problems": 0, "interrupted": False}
+        {"type": "summary", "runs": 1, "events": 8, "archived": 0, "locked": 0, "problems": 0, "interrupted": False}
     ]
 
 

@@ -33,6 +33,7 @@ from executus.events import (  # noqa: E402
     AgentPrint,
     CallerSteered,
     CancelRequested,
+    ContentErased,
     ErrorLogged,
     Fact,
     Image,
@@ -131,6 +132,7 @@ def whole_life() -> list[Fact]:
         RunFinished(stats=stats, by="ceiling", reason="the ceiling of 3 steps is reached"),
         NoteLogged(type="host", payload={"stars": 5}),
         ErrorLogged(message="the channel is gone"),
+        ContentErased(by="bob", reason="alice asked for it"),
     ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from executus.events import Event
+from sim_seals import opening
+
+from executus.events import Event, Seal, Withheld
 from executus.events.codec import Stored, decode_event
 from executus.journal.rules import Head
 from executus.projections import Checkpoint, fold
@@ -25,6 +27,10 @@ class Disk:
     heads: dict[str, Head] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=dict)
+    """Of sealed runs."""
+    held: dict[str, bytes] = field(default_factory=dict)
+    """Keys that the host has in memory: not on the disk, and gone with it."""
     epoch: int = 0
     _folded: dict[str, Checkpoint] = field(default_factory=dict)
 
@@ -36,10 +42,14 @@ class Disk:
         self.logs.setdefault(event.run_id, []).append(len(self.rows) - 1)
         if stored.blob is not None:
             self.blobs[stored.blob[0]] = stored.blob[1]
-        read = decode_event(*row, position=len(self.rows), blob=self.blobs.get)
+        read = decode_event(*row, position=len(self.rows), blob=self.blobs.get, opener=self.opening)
         self.decoded.append(read)
         self.seen(read)
         return len(self.rows)
+
+    def opening(self, run_id: str, _key: bytes) -> Seal | Withheld:
+        """What the host opens a run with."""
+        return opening({**self.held, **self.keys}, run_id)
 
     def events(self, run_id: str) -> list[Event]:
         return [self.decoded[index] for index in self.logs.get(run_id, ())]

@@ -6,10 +6,11 @@ import random
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import force_setattr
+from sim_seals import secret_of
 from sim_world import SimScheduler, World
 
 from executus.errors import Deposed, JournalError, JournalUnavailable, RequestRepeated, UnknownRun
-from executus.events import Event, NoteLogged
+from executus.events import Event, NoteLogged, Seal, Withheld
 from executus.events.codec import encode_event
 from executus.journal.rules import Head, advance_head
 from executus.journal.writer import Nothing
@@ -28,6 +29,7 @@ class SimJournal:
         self.world, self.scheduler, self.disk = world, scheduler, world.disk
         self.disk.epoch += 1
         self.epoch = self.disk.epoch
+        self.disk.held.clear()
         self.waiting: list[Append] = []
         self.followers: list[Follower] = []
         self.unsure: list[Event] = []
@@ -86,6 +88,8 @@ class SimJournal:
                 news += [self.disk.decoded[stored.event.position - 1] for stored in append.stored]
         world.maybe_crash("after a commit")
         for append, error in outcomes:
+            if error is None:
+                self.keep_key(append)
             if fails:
                 error = JournalUnavailable("the commit failed; what was stored is unknown")
             append.done(error)
@@ -125,6 +129,8 @@ class SimJournal:
         refused = self.world.bugs.refusal(append, head)
         if refused is not None:
             return refused
+        if self.world.bugs.keys_first:
+            self.keep_key(append)
         position = 0
         for stored in append.stored:
             position = disk.store(stored, self.epoch)
@@ -133,6 +139,18 @@ class SimJournal:
             disk.requests[append.request_key] = append.run_id
         advance_head(head, append, position)
         return None
+
+    def keep_key(self, append: Append) -> None:
+        """Have the key of a run that begins on the disk."""
+        if append.run_id in self.disk.held and any(stored.key for stored in append.stored):
+            self.disk.keys.setdefault(append.run_id, self.disk.held[append.run_id])
+
+    def seal(self, run_id: str, *, new: bool = False, root: str = "", files: bool = False) -> Seal | Withheld | None:
+        if not self.world.sealed:
+            return None
+        if new and run_id not in self.disk.keys:
+            self.disk.held.setdefault(run_id, secret_of(run_id, self.epoch))
+        return self.disk.opening(run_id, b"")
 
     def rival(self, run_id: str, head: Head) -> None:
         """Somebody else appends to the run first."""

@@ -9,6 +9,7 @@ from sim_forks import judge_fork
 from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
 from sim_purses import SimPrices
+from sim_seals import opening
 
 from executus.errors import LogCorrupt, RunQuarantined
 from executus.events import (
@@ -24,8 +25,9 @@ from executus.events import (
     ToolFinished,
     ToolOutcomeUnknown,
     ToolStarted,
+    erased,
 )
-from executus.events.codec import verify_hash
+from executus.events.codec import decode_event, verify_hash
 from executus.projections import fold, stats
 from executus.projections.ledger import recount
 from executus.projections.rolling import NOTHING
@@ -72,6 +74,7 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
     mine = [position for position, epoch in enumerate(world.disk.by, 1) if epoch == host.journal.epoch]
     if host.journal.told != mine:
         problems.append("P10: followers were not told just what was stored, in order")
+    problems += judge_seals(world)
     problems += judge_family(world, host)
     problems += judge_ledgers(world, host)
     problems += judge_deliveries(world, host)
@@ -79,6 +82,29 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
     if not watched <= set(host.directory):
         problems.append("C7: a run that is over is still watched")
     return problems
+
+
+def judge_seals(world: World) -> list[str]:
+    """In a sealed world nothing that is said is readable without a key, and everything with those on the disk (P15)."""
+    if not world.sealed:
+        return []
+    disk, problems = world.disk, set[str]()
+    for (run_id, version, tag, state), read in zip(disk.rows, disk.decoded, strict=True):
+        bare = decode_event(run_id, version, tag, state, position=read.position, blob=disk.blobs.get).fact
+        if erased(bare) != bare:
+            problems.add(f"P15: {tag} is stored in the clear")
+        whole = decode_event(
+            run_id,
+            version,
+            tag,
+            state,
+            position=read.position,
+            blob=disk.blobs.get,
+            opener=lambda run, _key: opening(disk.keys, run),
+        )
+        if whole != read:
+            problems.add(f"P15: {tag} cannot be opened with the keys that are on the disk")
+    return sorted(problems)
 
 
 def judge_ledgers(world: World, host: Host) -> list[str]:

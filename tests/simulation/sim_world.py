@@ -147,6 +147,8 @@ class Bugs:
     supervisor: type | None = None
     desk: type | None = None
     courier: type | None = None
+    keys_first: bool = True
+    """Whether a run's key is on the disk before its first event is."""
 
     def refusal(self, append: Append, head: Head) -> JournalError | None:
         return refusal(append, head)
@@ -170,6 +172,10 @@ class Bugs:
         return list(recoverable(journal, agents, {}))
 
 
+SEALED = 0.3
+"""Worlds whose journal is sealed."""
+
+
 class World:
     """Everything outside the host process, and what an observer saw of it."""
 
@@ -178,6 +184,7 @@ class World:
         self.rng = random.Random(seed)
         self.personality = Personality.drawn(self.rng)
         self.governance = Governance.drawn(seed)
+        self.sealed = random.Random(f"{seed}: sealed").random() < SEALED
         self.bugs = bugs if bugs is not None else Bugs()
         self.disk = Disk(self.seen)
         self.host: Any = None
