@@ -9,6 +9,7 @@ import click
 from ..adapters.keys.sources import KeyFile, encryption_of, key_of_environment
 from ..errors import KeyRefused
 from ..journal import SqliteJournal, open_journal, read_journal
+from ..journal.keys_file import back_up
 from .program import OK, Misuse, Unopened
 from .shapes import print_json
 from .words import many
@@ -69,4 +70,20 @@ def rotate_keys(db: Path, new: Path, *, as_json: bool) -> int:
         print_json({"type": "keys", "sealed": True, "key": key.key_id, "runs": count})
     else:
         click.echo(f"the keys of {many(count, 'run')} are now sealed with key {key.key_id}; {db} opens with it alone")
+    return OK
+
+
+def back_up_keys(db: Path, to: Path, *, as_json: bool) -> int:
+    """Copy the keys file; returns the exit code."""
+    if not db.exists():
+        raise Unopened(f"there is no journal at {db}; name one with --db")
+    if to.exists():
+        raise Misuse(f"{to} is there already, and nothing was changed; name another file")
+    back_up(str(db.resolve()), str(to.absolute()))
+    if as_json:
+        print_json({"type": "keys", "backup": str(to)})
+    else:
+        click.echo(
+            f"{to}: whoever has it and the host's key can read what is erased from now on; do not keep it for long"
+        )
     return OK

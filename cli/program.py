@@ -543,28 +543,38 @@ def erase(
     metavar="PATH",
     help="Seal the journal's keys with the key in this file instead.",
 )
+@click.option(
+    "--backup",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Copy the file of the runs' keys.",
+)
 @db_option
 @json_option
-def keys(create: Path | None, rotate: Path | None, db: Path, as_json: bool) -> None:
-    """Tell which key the journal is sealed with, and of how many runs; or make a key, or change it.
+def keys(create: Path | None, rotate: Path | None, backup: Path | None, db: Path, as_json: bool) -> None:
+    """Tell which key the journal is sealed with, and of how many runs; or make a key, change it, or save what it opens.
 
     To change it, its present key must be in EXECUTUS_KEY or EXECUTUS_KEY_FILE. What was said is not encrypted anew:
-    whoever has the old key and an old copy of the keys file can read it.
+    whoever has the old key and an old copy of the keys file can read it. A backup is one such copy: what is erased
+    later can be read with it, so keep it apart from the journal's backups, and not for long.
 
     \b
     Examples:
       executus keys
       executus keys --create ~/.config/executus.key
       EXECUTUS_KEY_FILE=old.key executus keys --rotate new.key
+      executus keys --backup keys-monday.db
     """
-    from .keys import make_key, rotate_keys, show_keys
+    from .keys import back_up_keys, make_key, rotate_keys, show_keys
 
-    if create is not None and rotate is not None:
-        raise Misuse("--create or --rotate, one at a time")
+    if sum(one is not None for one in (create, rotate, backup)) > 1:
+        raise Misuse("--create, --rotate or --backup, one at a time")
     if create is not None:
         code = make_key(create, as_json=as_json)
     elif rotate is not None:
         code = rotate_keys(db, rotate, as_json=as_json)
+    elif backup is not None:
+        code = back_up_keys(db, backup, as_json=as_json)
     else:
         code = show_keys(db, as_json=as_json)
     click.get_current_context().exit(code)

@@ -207,7 +207,7 @@ class Compactor:
                     continue
                 connection.execute(_PUT_MARK, (row[0], row[1], row[5], self._at_us))
                 connection.execute("DELETE FROM snapshots WHERE originator_id = ?", (row[0],))
-                if shape():
+                if shape() and checkpoint.withheld is None:  # of a sealed run there is only the log
                     fold = final_row(Snapshot(run.run_id, checkpoint))
                     connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", fold)
                 marked.add(run.run_id)

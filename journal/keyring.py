@@ -7,6 +7,7 @@ A new run's key costs its actor no wait: the journal's writer stores it, durably
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections import OrderedDict
@@ -14,12 +15,14 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from ..errors import JournalError, JournalUnavailable, KeyRefused, KeysMissing, LogCorrupt
+from ..errors import JournalError, JournalUnavailable, JournalUnreadable, KeyRefused, KeysMissing, LogCorrupt
 from ..events import Seal, Withheld
 from ..events.codec import run_id_bytes
 from ..ports import Cipher, Encryption
 from . import keys_file
 from .keys_file import KeysFile, KeysReader, Ring, Unfinished
+
+log = logging.getLogger("executus.journal")
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
@@ -267,7 +270,7 @@ def hosted_keyring(path: str, known: bytes | None, encryption: Encryption | None
     Raises:
         KeysMissing: the keys file is missing, or is that of another journal, and the journal is to be sealed.
         KeyRefused: the host's key does not open it.
-        JournalUnreadable: it is damaged, or cannot be made.
+        JournalUnreadable: it is damaged or cannot be made, and the journal is to be sealed.
     """
     exists = os.path.lexists(path + keys_file.ENDING)
     if encryption is None and not exists:
@@ -275,14 +278,25 @@ def hosted_keyring(path: str, known: bytes | None, encryption: Encryption | None
     if encryption is not None and known is None and not exists:
         master = _wrapped(encryption, os.urandom(KEY_BYTES))
         keys_file.create(path, Ring(os.urandom(16), _name(encryption), master))
-    file = KeysFile(path)
     try:
-        if known is not None and file.ring.id != known:
-            raise KeysMissing(path, f"{file.path} holds the keys of another journal")
-        return Keyring(file, encryption)
+        file = KeysFile(path)
+    except JournalUnreadable as error:
+        if encryption is not None:
+            raise
+        log.error("sealed runs stay locked: %s", error)
+        return Keyring(None, None)
+    try:
+        if known is None or file.ring.id == known:
+            return Keyring(file, encryption)
+        missing = KeysMissing(path, f"{file.path} holds the keys of another journal")
+        if encryption is not None:
+            raise missing
+        log.error("sealed runs stay locked: %s", missing)
     except BaseException:
         file.close()
         raise
+    file.close()
+    return Keyring(None, None)
 
 
 def outside_keyring(path: str, encryption: Encryption | None) -> Keyring:
@@ -292,8 +306,14 @@ def outside_keyring(path: str, encryption: Encryption | None) -> Keyring:
         KeyRefused: the host's key does not open it.
         JournalUnreadable: it is damaged.
     """
-    exists = os.path.lexists(path + keys_file.ENDING)
-    return Keyring(KeysReader(path) if exists else None, encryption)
+    if not os.path.lexists(path + keys_file.ENDING):
+        return Keyring(None, encryption)
+    try:
+        return Keyring(KeysReader(path), encryption)
+    except (JournalUnreadable, JournalUnavailable):
+        if encryption is not None:
+            raise
+        return Keyring(None, None)
 
 
 def _master(file: KeysFile | KeysReader, encryption: Encryption) -> Cipher:

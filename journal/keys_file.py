@@ -268,6 +268,21 @@ class KeysReader:
         [(here, gone)] = self._ask(_COUNT)
         return here, gone
 
+    def copy(self, to: str) -> None:
+        """Copy it, as it stands, into the empty file `to`.
+
+        Raises:
+            JournalUnavailable: it cannot be read, or that file not written.
+        """
+        source, target = self._connect(), sqlite3.connect(to, isolation_level=None)
+        try:
+            source.backup(target)
+        except sqlite3.Error as error:
+            raise JournalUnavailable(f"{self.path} cannot be copied now: {error}") from error
+        finally:
+            target.close()
+            source.close()
+
     def _ask(self, sql: str, *parameters: Any) -> list[Any]:
         connection = self._connect()
         try:
@@ -298,6 +313,26 @@ class KeysReader:
     def left_behind(self) -> list[object]:
         """Nothing is held."""
         return []
+
+
+def back_up(path: str, to: str) -> None:
+    """Copy the keys file of the journal `path` to the file `to`, for its owner alone; a host may be writing.
+
+    Raises:
+        JournalUnreadable: there is no keys file, or `to` is there already or cannot be written; nothing is left.
+        JournalUnavailable: it cannot be read now.
+    """
+    reader = KeysReader(path)
+    try:
+        files.create_private(to)
+    except OSError as error:
+        raise JournalUnreadable(to, f"it cannot be made: {error.strerror}") from error
+    try:
+        reader.copy(to)
+        files.sync_directory(str(Path(to).parent))
+    except BaseException:
+        Path(to).unlink()
+        raise
 
 
 def create(path: str, ring: Ring) -> None:

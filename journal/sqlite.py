@@ -239,7 +239,7 @@ class SqliteJournal(LogReader):
             raise JournalInUse(self.path, owner.who, owner.until)
         known = connection.execute("SELECT id FROM keyring").fetchone()
         self.keyring = hosted_keyring(self.path, known and known[0], self._encryption)
-        if self.keyring is not None and known is None:
+        if self.keyring is not None and self.keyring.id and known is None:
             connection.execute("INSERT INTO keyring VALUES (?)", (self.keyring.id,))
         tenure = Tenure(owner.epoch + 1, here)
         asked = tenure.begin(connection)

@@ -137,7 +137,8 @@ class RunCheck:
         """What the events add up to, if nothing is wrong with them."""
         if self.found or not self._folds or not isinstance(self._previous, bytes):
             return None
-        return Checkpoint(self._state, self._transcript, self.version, self._previous, self._elapsed_ms)
+        withheld = next((one for one in self.contents if one == "locked" or one == "erased"), None)
+        return Checkpoint(self._state, self._transcript, self.version, self._previous, self._elapsed_ms, withheld)
 
     # -------------------------------------------------------------- the log
 

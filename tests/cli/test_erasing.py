@@ -205,3 +205,61 @@ def test_a_key_file_that_others_may_read_is_refused(cli: Command, run_id: str, k
     result = cli("show", run_id)
     assert result.exit_code == 3
     assert "chmod 600" in result.stderr
+
+
+def test_a_backup_of_the_journal_has_no_keys_and_one_of_the_keys_is_apart(
+    cli: Command, run_id: str, db: Path, tmp_path: Path
+) -> None:
+    copy, keys = tmp_path / "saved" / "runs.db", tmp_path / "keys" / "monday"
+    keys.parent.mkdir(mode=0o700)
+    assert cli("backup", copy).exit_code == 0
+    assert not copy.with_name("runs.db.keys").exists()
+    assert "set EXECUTUS_KEY" in cli("show", run_id, "--db", copy).stdout
+    verified = cli("verify", "--db", copy)
+    assert verified.exit_code == 0
+    assert "1 run sealed, and checked without what is said in it" in verified.stdout
+    saved = cli("keys", "--backup", keys)
+    assert saved.exit_code == 0
+    assert keys.stat().st_mode & 0o777 == 0o600
+    assert cli("keys", "--backup", keys).exit_code == 2
+    assert cli("erase", run_id, "--yes", "--files", db.parent / "attachments").exit_code == 0
+    assert WORD not in cli("show", run_id).stdout
+    # what the page says of backups: an old copy of the keys opens an old copy of the journal
+    keys.rename(copy.with_name("runs.db.keys"))
+    assert WORD in cli("show", run_id, "--db", copy).stdout
+
+
+def test_an_erased_run_whose_key_came_back_with_a_backup_is_found_and_erased_again(
+    cli: Command, run_id: str, db: Path, tmp_path: Path
+) -> None:
+    assert cli("keys", "--backup", tmp_path / "saved").exit_code == 0
+    options = ("--yes", "--files", db.parent / "attachments")
+    assert cli("erase", run_id, *options).exit_code == 0
+    for ending in ("", "-wal", "-shm"):
+        Path(f"{db}.keys{ending}").unlink(missing_ok=True)
+    (tmp_path / "saved").rename(f"{db}.keys")
+    found = cli("verify")
+    assert found.exit_code == 1
+    assert "its key is there: erase it again" in found.stdout
+    assert cli("erase", run_id, *options, "--prove").exit_code == 0
+    assert cli("verify").exit_code == 0
+    assert WORD not in cli("show", run_id).stdout
+
+
+def test_runs_that_were_moved_to_the_archive_are_read_and_erased_as_if_they_had_stayed(
+    cli: Command, run_id: str, db: Path, key_path: Path
+) -> None:
+    with Runtime(db, [Agent("worker", model=ScriptedModel([WORD]))], encryption=KeyFile(key_path)) as runtime:
+        assert runtime.start("worker", WORD).result(30).status == "ok"  # the newest run stays
+    moved = cli("compact", "--older-than", "0s", "--yes")
+    assert moved.exit_code == 0, moved.output
+    assert Path(f"{db}.archive").exists()
+    assert WORD in cli("show", run_id).stdout
+    assert "[erased]" in cli("show", run_id, key=None).stdout
+    assert cli("verify").exit_code == 0
+    assert files_with(db.parent, [WORD]) == []
+    erased = cli("erase", run_id, "--yes", "--files", db.parent / "attachments", "--prove", "--phrase", WORD)
+    assert erased.exit_code == 0, erased.output
+    assert WORD not in cli("show", run_id).stdout
+    assert cli("verify").exit_code == 0
+    assert "set EXECUTUS_KEY" not in cli("show", run_id, key=None).stdout

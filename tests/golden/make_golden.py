@@ -1,6 +1,7 @@
-"""Write down what later versions must be able to read: `python tests/golden/make_golden.py log|tags`.
+"""Write down what later versions must be able to read: `python tests/golden/make_golden.py log|sealed|tags`.
 
 `log` makes `log-VERSION.db`, its neutral dump and what it adds up to, once a version: a golden log is never made again.
+`sealed` makes `sealed-VERSION.db` with its keys file, the same lives in a sealed journal, one of them erased.
 `tags` records the shapes of facts after one was added; it refuses if a change would break old logs.
 """
 
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import zlib
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from governed_lives import going_on, governed  # noqa: E402
 from journal_support import Sent  # noqa: E402
 from msgspec import structs  # noqa: E402
 from msgspec.structs import fields  # noqa: E402
+from sealing_support import encryption  # noqa: E402
 
 import executus  # noqa: E402
 from executus.actors.run.asking import request_key_of  # noqa: E402
@@ -60,7 +63,7 @@ from executus.events import (  # noqa: E402
     Usage,
 )
 from executus.events.codec import Stored, encode_event  # noqa: E402
-from executus.journal import open_journal  # noqa: E402
+from executus.journal import SqliteJournal, open_journal  # noqa: E402
 
 RUNS = [f"01890000-0000-7000-8000-00000000000{number}" for number in range(1, 7)]
 
@@ -179,12 +182,13 @@ def second_version() -> list[list[Fact]]:
     return [governed(first, info, RUNS[5]), going_on(last, RUNS[4])]
 
 
-def encoded() -> list[list[Stored]]:
+def encoded(seal_of: Callable[[str], Any] = lambda run_id: None) -> list[list[Stored]]:
     runs: list[list[Stored]] = []
     for run_id, facts in zip(
         RUNS, (whole_life(), conversation(), unfinished(), newer(), *second_version()), strict=True
     ):
         stored: list[Stored] = []
+        seal = seal_of(run_id)
         for version, fact in enumerate(facts, 1):
             stored.append(
                 encode_event(
@@ -196,6 +200,7 @@ def encoded() -> list[list[Stored]]:
                     elapsed_ms=version * 100,
                     cause="SteerRun by alice" if isinstance(fact, CallerSteered) else "",
                     epoch=1,
+                    seal=seal,
                 )
             )
         runs.append(stored)
@@ -245,6 +250,28 @@ def make_log() -> None:
     write(HERE / f"{name}.dump.json", dump)
 
 
+def make_sealed() -> None:
+    name = f"sealed-{executus.__version__}"
+    if (HERE / f"{name}.db").exists():
+        sys.exit(f"{name}.db exists: a golden log is never made again")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "made" / f"{name}.db"
+        path.parent.mkdir()
+        journal = open_journal(path, encryption=encryption())
+        assert isinstance(journal, SqliteJournal)
+        for run_id, stored in zip(RUNS, encoded(lambda run_id: journal.seal(run_id, new=True)), strict=True):
+            append = Sent(run_id, 0, stored, request_key_of("alice", f"request-{run_id[-1]}"))
+            journal.append(append)
+            append.ok()
+        assert journal.keyring is not None
+        journal.keyring.destroy(RUNS[:1], 1)
+        told = {run_id: told_of_run(journal.read(run_id), journal.load(run_id)) for run_id in RUNS}
+        assert journal.close()
+        for ending in (".db", ".db.keys"):
+            shutil.copyfile(path.with_name(name + ending), HERE / (name + ending))
+    write(HERE / f"{name}.json", told)
+
+
 def make_tags() -> None:
     path = HERE / "tags.json"
     new = shapes()
@@ -259,4 +286,4 @@ def write(path: Path, what: Any) -> None:
 
 
 if __name__ == "__main__":
-    {"log": make_log, "tags": make_tags}[sys.argv[1]]()
+    {"log": make_log, "sealed": make_sealed, "tags": make_tags}[sys.argv[1]]()

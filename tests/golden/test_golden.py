@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from golden_shapes import broken_by, differences, shapes, told_of_run
 from journal_support import Sent
+from sealing_support import encryption
 
 from executus.actors.run.asking import request_key_of
-from executus.events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, NoteLogged
+from executus.events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, NoteLogged, erased
 from executus.events.codec import decode_event, encode_event, verify_hash
 from executus.journal import open_journal, read_journal, verify_run
 from executus.journal.layout import LAYOUT
@@ -24,7 +25,9 @@ from executus.projections import fold
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("log-*.db"))
-UNRELEASED = {"child-waited", "child-went-on", "family-awaited"}
+SEALED = sorted(path.stem for path in HERE.glob("sealed-*.db"))
+"""None before the first release that can seal."""
+UNRELEASED = {"child-waited", "child-went-on", "content-erased", "family-awaited"}
 """Tags that no released version has written yet: the golden log of the next one holds them."""
 TAGS = json.loads((HERE / "tags.json").read_text())
 
@@ -120,6 +123,45 @@ def test_the_bytes_of_an_old_log_decode_without_any_journal(name: str) -> None:
 def test_the_golden_logs_hold_every_fact() -> None:
     seen = {event["tag"] for name in NAMES for run in told(name).values() for event in run["events"]}
     assert set(TAGS["tags"]) - seen == UNRELEASED, "make a golden log of the next version (make_golden.py log)"
+
+
+# ------------------------------------------------------------------ sealed journals
+
+
+@pytest.fixture(params=SEALED)
+def sealed(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    copied = tmp_path / "journal" / "golden.db"
+    copied.parent.mkdir(mode=0o700)
+    for ending in ("", ".keys"):
+        shutil.copyfile(HERE / f"{request.param}.db{ending}", f"{copied}{ending}")
+        Path(f"{copied}{ending}").chmod(0o600)
+    return copied, told(request.param)
+
+
+def test_an_old_sealed_journal_opens_with_its_key(sealed: tuple[Path, dict[str, Any]]) -> None:
+    path, runs = sealed
+    host = open_journal(path, encryption=encryption())
+    try:
+        for run_id, was in runs.items():
+            assert differences(was, told_of_run(host.read(run_id, verify=True), host.load(run_id))) == []
+        contents = [{event.content for event in host.read(run_id)} for run_id in runs]
+        assert contents[0] == {"clear", "erased"}
+        assert all("sealed" in one for one in contents[1:])
+    finally:
+        assert host.close()
+
+
+def test_of_an_old_sealed_journal_the_numbers_can_be_read_without_its_key(sealed: tuple[Path, dict[str, Any]]) -> None:
+    path, runs = sealed
+    reader = read_journal(path)
+    try:
+        for run_id in runs:
+            loaded = reader.load(run_id)
+            assert loaded.withheld is not None
+            assert loaded.state.agent == "reviewer"
+            assert all(erased(event.fact) == event.fact for event in reader.read(run_id))
+    finally:
+        reader.close()
 
 
 # ------------------------------------------------------------------ shapes
