@@ -261,7 +261,7 @@ class World:
 
     def strikes(self, fault: str, chance: float) -> bool:
         """Whether `fault` happens now."""
-        if not self.faulty() or self.rng.random() >= chance:
+        if self.kind or not chance or self.rng.random() >= chance:
             return False
         self.note(fault)
         return True
