@@ -82,8 +82,9 @@ from .wiring import (
     anchors_beside,
     checked_ports,
     checked_views,
-    everything,
+    count_again,
     opened,
+    outbox_so_far,
     sealed_ports,
     signer_of,
     views_beside,
@@ -252,11 +253,12 @@ class Runtime(Starts, Erases):
         self._supervisor = Supervisor.spawn(self._around, self._directory)
         _open.add(self)
         if self._budgets is not None:
-            self._budgets.rebuild(everything(self.journal))
+            count_again(self._budgets, self._stored, views is not None, ports)
             self.journal.follow(self._budgets)
         if ports.delivery is not None:
-            self._courier = Courier(self._around, ports.delivery, ports.artifacts)
-        self.views: StoredViews | None = views_beside(self._stored, views)
+            begin = outbox_so_far(self._stored, views is not None)
+            self._courier = Courier(self._around, ports.delivery, ports.artifacts, begin=begin)
+        self.views: StoredViews | None = views_beside(self._stored, views, ports)
         """The stored views, to be asked how they stand and waited for; their tables are for any SQLite program."""
         self._anchors = anchors_beside(self._stored, signer, signing, self._clock.wall_us)
         if resume and path is not None:

@@ -26,7 +26,7 @@ from .errors import JournalError
 from .events import BudgetExceeded, Event, RunInfo, Usage, at_rest
 from .handles import wait
 from .journal import Anchors, AnchorTerms, BesideJournal, MemoryJournal, SqliteJournal, open_journal
-from .journal.views import StoredViews, all_definitions
+from .journal.views import StoredViews, all_definitions, taken_up_outbox, taken_up_spending
 from .ports import (
     Agent,
     Allowance,
@@ -44,6 +44,7 @@ from .ports import (
 )
 from .ports.signing import Signer
 from .projections.allowing import Granted, Refused, Want
+from .projections.outbox import Outbox
 
 log = logging.getLogger("executus.runtime")
 
@@ -331,7 +332,9 @@ def checked_views(views: Sequence[View] | None) -> None:
         all_definitions(views)
 
 
-def views_beside(stored: MemoryJournal | SqliteJournal, views: Sequence[View] | None) -> StoredViews | None:
+def views_beside(
+    stored: MemoryJournal | SqliteJournal, views: Sequence[View] | None, ports: Ports
+) -> StoredViews | None:
     """The stored views of a journal; None if it is in memory, where there are none, or the host wants none."""
     if views is None:
         return None
@@ -339,7 +342,44 @@ def views_beside(stored: MemoryJournal | SqliteJournal, views: Sequence[View] | 
         if views:
             log.warning("the journal is in memory: no views are stored")
         return None
-    return StoredViews(stored, stored.path, views, reduce=at_rest)
+    purse = None
+    if ports.budget is not None and ports.prices is not None:
+        purse = (contained(ports.prices), version_of(ports.prices))
+    return StoredViews(stored, stored.path, views, reduce=at_rest, purse=purse)
+
+
+def count_again(desk: BudgetDesk, stored: MemoryJournal | SqliteJournal, stored_views: bool, ports: Ports) -> None:
+    """Have the desk count what is in the journal: from the stored views on, where they are to be had."""
+    after = 0
+    if stored_views and isinstance(stored, SqliteJournal):
+        price = None if ports.prices is None else contained(ports.prices)
+        found = taken_up_spending(stored, stored.path, price, version_of(ports.prices))
+        if found is not None:
+            after = found.position
+            for caller, ledger, runs in found.ledgers:
+                desk.take_up(caller, ledger, runs)
+    desk.rebuild(everything(stored, after))
+
+
+def outbox_so_far(stored: MemoryJournal | SqliteJournal, stored_views: bool) -> tuple[Outbox, int]:
+    """What is still to be delivered as the stored views know it, and the position up to which they do."""
+    if stored_views and isinstance(stored, SqliteJournal):
+        found = taken_up_outbox(stored, stored.path)
+        if found is not None:
+            return found.outbox, found.position
+    return Outbox(), 0
+
+
+def version_of(prices: Prices | None) -> str:
+    """By which a host's prices are known again at its next opening."""
+    if prices is None:
+        return ""
+    kind = type(prices)
+    try:
+        return f"{kind.__module__}.{kind.__qualname__} {prices.version}"
+    except Exception:
+        log.exception("the version of the prices cannot be told; budgets are counted anew at every opening")
+        return f"nobody's {os.urandom(16).hex()}"
 
 
 def signer_of(signing: Signing | None, path: str | os.PathLike[str] | None) -> Signer | None:
@@ -374,9 +414,8 @@ def why_spent(refused: BudgetExceeded) -> str:
     return f"the budget ({refused.window}) of {refused.limit:.6g} {refused.measure} is spent: {refused.spent:.6g} used"
 
 
-def everything(journal: Journal) -> Iterator[Event]:
-    """Every event of a journal, a page at a time."""
-    after = 0
+def everything(journal: Journal, after: int = 0) -> Iterator[Event]:
+    """Every event of a journal with position > `after`, a page at a time."""
     while True:
         page = journal.scan(after=after, limit=PAGE)
         if not page:

@@ -131,6 +131,13 @@ class BudgetDesk:
         except Exception:
             log.exception("budgets missed %d events; they are counted when the journal is opened again", len(events))
 
+    def take_up(self, caller: str, ledger: Ledger, runs: Iterable[str]) -> None:
+        """Begin with the caller's `ledger` as it was kept elsewhere, made with this desk's prices, and with the `runs`
+        it pays for; before `rebuild`, which then counts what happened after.
+        """
+        self._ledgers[caller] = ledger
+        self._callers.update(dict.fromkeys(runs, caller))
+
     def rebuild(self, events: Iterable[Event]) -> None:
         """Count everything that happened before, in order of position; once, before anything runs.
 

@@ -68,17 +68,25 @@ class CourierActor(PooledActor):
     urgent = PooledActor.urgent | {StopDelivering}
     bounded = frozenset((Redeliver,))
 
-    def __init__(self, around: Surroundings, delivery: Delivery, store: ArtifactStore, terms: DeliveryTerms) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        delivery: Delivery,
+        store: ArtifactStore,
+        terms: DeliveryTerms,
+        outbox: Outbox | None = None,
+        read_to: int = 0,
+    ) -> None:
         super().__init__(around.scheduler)
         self.around = around
         self.delivery = delivery
         self.store = store
         self.terms = terms
-        self.outbox = Outbox()
+        self.outbox = Outbox() if outbox is None else outbox
         self.errands: dict[str, Errand] = {}
         self.line: deque[Errand] = deque()
         self.in_hand: set[Errand] = set()
-        self.read_to = 0
+        self.read_to = read_to
         self.more = False
         self.page_pause_s = 0.0
         self.stopped = False

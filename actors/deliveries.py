@@ -7,20 +7,31 @@ from concurrent.futures import Future
 
 from ..events import Event, RunStarted
 from ..ports import ArtifactStore, Delivery
-from ..projections.outbox import DELIVERY_TAGS
+from ..projections.outbox import DELIVERY_TAGS, Outbox
 from .courier import CourierActor
 from .errand import CatchUp, DeliveryTerms, Follow, Redeliver, StopDelivering
 from .run.surroundings import Surroundings
 
 
 class Courier:
-    """The courier as a runtime holds it: `start` it once its runs are recovered, `close` it before the journal."""
+    """The courier as a runtime holds it: `start` it once its runs are recovered, `close` it before the journal.
+
+    begin: an outbox that was kept elsewhere, and the position up to which it knows the journal.
+    """
 
     def __init__(
-        self, around: Surroundings, delivery: Delivery, store: ArtifactStore, terms: DeliveryTerms | None = None
+        self,
+        around: Surroundings,
+        delivery: Delivery,
+        store: ArtifactStore,
+        terms: DeliveryTerms | None = None,
+        *,
+        begin: tuple[Outbox, int] | None = None,
     ) -> None:
         self._journal = around.journal
-        self._actor = CourierActor.spawn(around, delivery, store, DeliveryTerms() if terms is None else terms)
+        outbox, read_to = (Outbox(), 0) if begin is None else begin
+        terms = DeliveryTerms() if terms is None else terms
+        self._actor = CourierActor.spawn(around, delivery, store, terms, outbox, read_to)
         self._leave: Callable[[], None] | None = None
 
     def start(self) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -27,15 +28,15 @@ class FixedPrices:
     """`Prices` from a table: "provider:name" -> dollars per million tokens of (input, output), or of (input, output,
     cache read, cache write); cached tokens without a price of their own cost what input costs.
 
-    version: shown to people.
+    version: shown to people, and what these prices are known by again; by default it is made of the table.
 
     Raises:
         TypeError, ValueError: a row is not 2 to 4 prices of 0 or more.
     """
 
-    def __init__(self, prices: Mapping[str, Sequence[float]], version: str = "fixed") -> None:
+    def __init__(self, prices: Mapping[str, Sequence[float]], version: str = "") -> None:
         self._rows = {model: _row(model, row) for model, row in prices.items()}
-        self._version = version
+        self._version = version or f"fixed {hashlib.sha256(repr(sorted(self._rows.items())).encode()).hexdigest()[:12]}"
 
     def __repr__(self) -> str:
         return f"FixedPrices({self._rows!r}, version={self._version!r})"

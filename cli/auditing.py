@@ -98,7 +98,7 @@ def _print_runs(views: ViewsReader, chosen: Chosen, alive: bool, limit: int | No
     if not runs:
         click.echo("no such runs", err=True)
         return
-    _print_table(
+    print_table(
         ["RUN", "STATUS", "AGE", "CALLER", "AGENT", "STEPS", "TOOLS", "TOKENS", "USD", "TIME", "WHY"],
         [_run_cells(run, _status(run, alive)) for run in runs],
         numbers=("AGE", "STEPS", "TOOLS", "TOKENS", "USD", "TIME"),
@@ -133,7 +133,7 @@ def _run_cells(run: Mapping[str, Any], status: str) -> Cells:
 
 
 def _print_sums(heading: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    _print_table(
+    print_table(
         [heading, "RUNS", "OK", "NOT OK", "STEPS", "TOOLS", "TOKENS", "USD", "TIME"],
         [
             [
@@ -178,7 +178,7 @@ def _print_run(found: dict[str, list[dict[str, Any]]], alive: bool, full: bool, 
             click.echo(click.style(f"{title} ({len(rows)})", bold=True))
             began = run["started_us"]
             cells = [[_since(began, row), *format_(row)] for row in rows]
-            _print_table(["AT", *head], cells, numbers=(), width=width)
+            print_table(["AT", *head], cells, numbers=(), width=width)
 
 
 def _since(began_us: int, row: Mapping[str, Any]) -> str:
@@ -324,7 +324,7 @@ def _told(row: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _print_table(
+def print_table(
     head: Cells,
     rows: Sequence[Cells],
     *,
@@ -332,6 +332,7 @@ def _print_table(
     status: int | None = None,
     width: int | None = None,
 ) -> None:
+    """Print rows in columns. numbers: headings whose cells stand on the right. status: the column that is coloured."""
     places = [index for index, heading in enumerate(head) if heading in numbers]
     for index, cells in enumerate(columns([head, *rows], right=places, width=width)):
         if index and status is not None:

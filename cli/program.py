@@ -444,6 +444,36 @@ def audit(
     print_audit(db, run, chosen, limit=None if everything else limit, full=full, as_json=as_json)
 
 
+@executus.command(short_help="What callers spent, and what is held back.")
+@click.option("--caller", help="Only this caller.")
+@click.option(
+    "--window",
+    "windows",
+    multiple=True,
+    type=click.Choice(["hour", "day", "month", "total", "run"]),
+    help="Only this window; may be repeated. run: families of runs that are not over. Default: all but run.",
+)
+@db_option
+@json_option
+def budget(caller: str | None, windows: tuple[str, ...], db: Path, as_json: bool) -> None:
+    """Print what each caller spent in the last hour, day, month (30 days) and in all, and what is held back for model
+    calls under way.
+
+    Dollars are those that the log tells: what the provider said, or what the host's prices said at the time. What a
+    caller may spend is the host's business and not in the log.
+
+    \b
+    Examples:
+      executus budget
+      executus budget --caller alice --window day
+      executus budget --window run
+      executus budget --json | jq -r 'select(.window=="month") | [.caller, .cost_usd] | @tsv'
+    """
+    from .budgeting import budget as print_budget
+
+    print_budget(db, caller, windows, as_json=as_json)
+
+
 @executus.command(short_help="Build the stored views anew, or check them.")
 @click.argument("views", nargs=-1, metavar="[VIEW]...")
 @click.option("--check", "checking", is_flag=True, help="Change nothing: compare what is stored with what is built.")

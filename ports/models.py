@@ -77,7 +77,9 @@ class Prices(Protocol):
 
     @property
     def version(self) -> str:
-        """Which table this is, such as a date; recorded nowhere, shown to people."""
+        """Which table this is, such as a date. Two that price anything otherwise have two versions: what was counted by
+        one is not counted again by the next of the same version.
+        """
         ...
 
     def cost_usd(self, model: str, usage: Usage) -> float | None:

@@ -98,14 +98,17 @@ class Held:
 class Account:
     """One caller's spending. Read it on the thread that applies events; it changes with them."""
 
-    __slots__ = ("_day", "_families", "_hour", "_month", "held", "total")
+    __slots__ = ("families", "held", "total", "windows")
 
     def __init__(self) -> None:
         self.total = NOTHING
-        self._hour = Rolling(60, 60)
-        self._day = Rolling(15 * 60, 96)
-        self._month = Rolling(3600, 720)
-        self._families: dict[str, tuple[int, Spent]] = {}
+        self.windows: dict[SpendWindow, Rolling] = {
+            "hour": Rolling(60, 60),
+            "day": Rolling(15 * 60, 96),
+            "month": Rolling(3600, 720),
+        }
+        self.families: dict[str, tuple[int, Spent]] = {}
+        """By root: how many runs of it are not over, and what was spent."""
         self.held = Held()
         """Reservations whose `StepStarted` is in the log."""
 
@@ -118,7 +121,7 @@ class Account:
         rolling = self._rolling(window)
         if rolling is not None:
             return rolling.sum(now_us)
-        return self.total if window == "total" else self._families.get(run, (0, NOTHING))[1]
+        return self.total if window == "total" else self.families.get(run, (0, NOTHING))[1]
 
     def reserved(self, window: SpendWindow = "total", run: str = "") -> Spent:
         """What is held back; for "run", by the family whose root is `run`."""
@@ -130,53 +133,43 @@ class Account:
         return [] if rolling is None else rolling.leaving(now_us)
 
     def _rolling(self, window: SpendWindow) -> Rolling | None:
-        match window:
-            case "hour":
-                return self._hour
-            case "day":
-                return self._day
-            case "month":
-                return self._month
-            case _:
-                return None
+        return self.windows.get(window)
 
     # -------------------------------------------------------------- for the ledger
 
     def charge(self, root: str, at_us: int, amount: Spent) -> None:
         """Count `amount` in every window."""
         self.total = self.total.plus(amount)
-        for rolling in (self._hour, self._day, self._month):
+        for rolling in self.windows.values():
             rolling.add(at_us, amount)
-        live, spent = self._families.get(root, (0, NOTHING))
-        self._families[root] = (live, spent.plus(amount))
+        live, spent = self.families.get(root, (0, NOTHING))
+        self.families[root] = (live, spent.plus(amount))
 
     def run_began(self, root: str) -> None:
         """One more run of this family is alive."""
-        live, spent = self._families.get(root, (0, NOTHING))
-        self._families[root] = (live + 1, spent)
+        live, spent = self.families.get(root, (0, NOTHING))
+        self.families[root] = (live + 1, spent)
 
     def run_ended(self, root: str) -> None:
         """One less; nobody asks what a family spent whose last run is over."""
-        live, spent = self._families.get(root, (1, NOTHING))
+        live, spent = self.families.get(root, (1, NOTHING))
         if live > 1:
-            self._families[root] = (live - 1, spent)
+            self.families[root] = (live - 1, spent)
         else:
-            self._families.pop(root, None)
+            self.families.pop(root, None)
 
     def standing(self) -> dict[str, Any]:
         """Everything, as plain data."""
         return {
             "total": self.total,
-            "hour": dict(self._hour.buckets),
-            "day": dict(self._day.buckets),
-            "month": dict(self._month.buckets),
-            "runs": dict(self._families),
+            **{window: dict(rolling.buckets) for window, rolling in self.windows.items()},
+            "runs": dict(self.families),
             "reserved": self.held.standing(),
         }
 
 
-class _Run:
-    """What the ledger remembers of a run that is not over."""
+class PayingRun:
+    """What the ledger remembers of a run that is not over. model: its agent's, asked: that of its newest call."""
 
     __slots__ = (
         "approvals",
@@ -191,10 +184,9 @@ class _Run:
         "version",
     )
 
-    def __init__(self, run_id: str, fact: RunStarted) -> None:
-        self.caller = fact.info.caller_id
-        self.root = fact.info.root_run_id or run_id
-        self.model = self.asked = fact.agent.model
+    def __init__(self, caller: str, root: str, model: str) -> None:
+        self.caller, self.root = caller, root
+        self.model = self.asked = model
         self.version = 0
         self.elapsed_ms = 0
         self.awaiting = False
@@ -219,14 +211,15 @@ class Ledger:
     was lost with its host counts nothing: the log does not know it. Runs that were only taken in from a record made
     elsewhere do not count.
 
-    Not thread-safe. Memory: the windows' buckets of each caller, the runs that are not over, the ids of those that
-    ended in the last month, of at most `MOST_ENDED`.
+    Not thread-safe. Memory: the windows' buckets of each caller, the runs that are not over, and, unless whoever
+    applies events tells each once (`once`), the ids of those that ended in the last month, of at most `MOST_ENDED`.
     """
 
-    def __init__(self, price: Price | None = None) -> None:
+    def __init__(self, price: Price | None = None, *, once: bool = False) -> None:
         self._price = price
+        self._once = once
         self._accounts: dict[str, Account] = {}
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, PayingRun] = {}
         self._ended: dict[str, int] = {}
 
     def __eq__(self, other: object) -> bool:
@@ -238,8 +231,29 @@ class Ledger:
         """The caller's account; an empty one if nothing is known of it."""
         account = self._accounts.get(caller)
         if account is None:
-            account = self._accounts[caller] = Account()
+            account = self._accounts[caller] = self.new_account(caller)
         return account
+
+    def new_account(self, caller: str) -> Account:
+        """The account of a caller of whom nothing is known yet."""
+        return Account()
+
+    def run(self, run_id: str) -> PayingRun | None:
+        """What is known of a run that is not over."""
+        return self._runs.get(run_id)
+
+    def restore(self, caller: str, account: Account) -> None:
+        """Take up an account that was kept elsewhere."""
+        self._accounts[caller] = account
+
+    def restore_run(self, run_id: str, run: PayingRun) -> None:
+        """Take up a run that was kept elsewhere; its account knows of it."""
+        self._runs[run_id] = run
+
+    def forget_accounts(self, most: int) -> None:
+        """Forget all accounts if they are more than `most`: for whoever keeps them elsewhere."""
+        if len(self._accounts) > most:
+            self._accounts.clear()
 
     def caller(self, run_id: str) -> str | None:
         """Who pays for the run; None if it is over or unknown."""
@@ -257,18 +271,21 @@ class Ledger:
         runs = {name: (run.caller, run.root, run.version, run.elapsed_ms) for name, run in self._runs.items()}
         return {"accounts": {caller: one for caller, one in accounts.items() if one != empty}, "runs": runs}
 
-    def apply(self, event: Event) -> None:
-        """Count `event`, once: one at or below the newest version seen of its run changes nothing."""
+    def apply(self, event: Event) -> PayingRun | None:
+        """Count `event`, once: one at or below the newest version seen of its run changes nothing. Returns the run that
+        it was counted for.
+        """
         fact = event.fact
         run = self._runs.get(event.run_id)
         if run is None:
             if type(fact) is RunStarted and not fact.imported_from and event.run_id not in self._ended:
-                run = self._runs[event.run_id] = _Run(event.run_id, fact)
+                root = fact.info.root_run_id or event.run_id
+                run = self._runs[event.run_id] = PayingRun(fact.info.caller_id, root, fact.agent.model)
                 run.version, run.elapsed_ms = event.version, event.elapsed_ms
                 self.account(run.caller).run_began(run.root)
-            return
+            return run
         if event.version <= run.version:
-            return
+            return None
         account = self.account(run.caller)
         amount = self._spent(run, event, account)
         if amount != NOTHING:
@@ -276,8 +293,9 @@ class Ledger:
         run.version = event.version
         if type(fact) is RunFinished:
             self._end(event, run, account)
+        return run
 
-    def _spent(self, run: _Run, event: Event, account: Account) -> Spent:
+    def _spent(self, run: PayingRun, event: Event, account: Account) -> Spent:
         """What this event adds; also keeps the books of what is under way."""
         fact = event.fact
         growth_ms = 0 if run.still else event.elapsed_ms - run.elapsed_ms
@@ -330,11 +348,13 @@ class Ledger:
         tokens = max(0, usage.input) + max(0, usage.output)
         return Spent(tokens, nano(cost_usd(self._price, asked, answered, usage)), growth_ms, calls)
 
-    def _end(self, event: Event, run: _Run, account: Account) -> None:
+    def _end(self, event: Event, run: PayingRun, account: Account) -> None:
         for key in account.held.of_run(event.run_id):
             account.held.remove(key)
         account.run_ended(run.root)
         del self._runs[event.run_id]
+        if self._once:
+            return
         self._ended[event.run_id] = event.at_us
         while True:
             oldest = next(iter(self._ended))

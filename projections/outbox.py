@@ -86,13 +86,13 @@ class Outbox:
 
     Positions do not matter, so runs of two journals may be in one outbox. Events may be told again, from any of a run's
     events up to its newest: then it is what it was. A run that is not to be delivered is never kept, and one whose
-    delivery is settled is forgotten.
+    delivery is settled is forgotten. kept: runs to begin with, in the order in which they came in.
     """
 
     __slots__ = ("_sendings",)
 
-    def __init__(self) -> None:
-        self._sendings: dict[str, Sending] = {}
+    def __init__(self, kept: Iterable[tuple[str, Sending]] = ()) -> None:
+        self._sendings: dict[str, Sending] = dict(kept)
 
     def __eq__(self, other: object) -> bool:
         return self._sendings == other._sendings if isinstance(other, Outbox) else NotImplemented

@@ -6,6 +6,7 @@ All amounts are whole numbers (dollars in billionths), so that sums are exact, w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -84,31 +85,51 @@ class Rolling:
     when they were begun: a wall clock that was ahead for a while neither empties the window nor fills it for ever.
     """
 
-    __slots__ = ("_count", "_edge", "_resolution_us", "_sum", "buckets")
+    __slots__ = ("_count", "_edge", "_sum", "begun", "buckets", "changed", "resolution_us")
 
     def __init__(self, resolution_s: int, count: int) -> None:
-        self._resolution_us = resolution_s * 1_000_000
+        self.resolution_us = resolution_s * 1_000_000
         self._count = count
         self.buckets: dict[int, Spent] = {}
+        """The newest buckets, in the order in which they were begun."""
+        self.begun = 0
+        """How many buckets were ever begun."""
+        self.changed: set[int] | None = None
+        """For whoever stores them: buckets that were changed or dropped since this was made a set."""
         self._edge = 0
         self._sum = NOTHING
 
+    def restore(self, buckets: Mapping[int, Spent], begun: int) -> None:
+        """Take up buckets that were kept elsewhere, in the order in which they were begun."""
+        self.buckets, self.begun = dict(buckets), begun
+        self._edge, self._sum = 0, NOTHING
+        for bucket, amount in buckets.items():
+            if bucket >= self._edge:
+                self._sum = self._sum.plus(amount)
+
     def add(self, at_us: int, amount: Spent) -> None:
         """Count `amount` at that wall clock."""
-        bucket = at_us // self._resolution_us
+        bucket = at_us // self.resolution_us
         buckets = self.buckets
-        buckets[bucket] = buckets.get(bucket, NOTHING).plus(amount)
+        before = buckets.get(bucket)
+        if before is None:
+            self.begun += 1
+        buckets[bucket] = amount if before is None else before.plus(amount)
+        if self.changed is not None:
+            self.changed.add(bucket)
         if bucket >= self._edge:
             self._sum = self._sum.plus(amount)
         if len(buckets) > self._count + SLACK:
             oldest = next(iter(buckets))
             gone = buckets.pop(oldest)
+            if self.changed is not None:
+                self.changed.add(oldest)
             if oldest >= self._edge:
                 self._sum = self._sum.minus(gone)
 
     def sum(self, now_us: int) -> Spent:
         """What was spent in the window that ends now. What the clock says comes later counts too."""
-        edge = now_us // self._resolution_us - self._count
+        edge = now_us // self.resolution_us - self._count
         if edge != self._edge:
             self._edge, self._sum = edge, NOTHING
             for bucket, amount in self.buckets.items():
@@ -118,9 +139,9 @@ class Rolling:
 
     def leaving(self, now_us: int) -> list[tuple[int, Spent]]:
         """When (wall clock, microseconds) which amounts leave the window, the first first."""
-        edge = now_us // self._resolution_us - self._count
+        edge = now_us // self.resolution_us - self._count
         return [
-            ((bucket + self._count + 1) * self._resolution_us, self.buckets[bucket])
+            ((bucket + self._count + 1) * self.resolution_us, self.buckets[bucket])
             for bucket in sorted(self.buckets)
             if bucket >= edge
         ]

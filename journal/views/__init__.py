@@ -4,5 +4,6 @@ if __name__ != "executus.journal.views":  # loaded a second time under a wrong n
     raise ImportError(f"import executus.journal.views, not {__name__}")
 
 from .stored import StoredViews, all_definitions
+from .taking_up import taken_up_outbox, taken_up_spending
 
-__all__ = ["StoredViews", "all_definitions"]
+__all__ = ["StoredViews", "all_definitions", "taken_up_outbox", "taken_up_spending"]

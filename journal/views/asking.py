@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -91,3 +92,34 @@ def audited_run(views: ViewsReader, run_id: str) -> dict[str, list[dict[str, Any
     for name, order in RUN_PARTS:
         found[name] = views.rows(f"SELECT * FROM {name} WHERE run_id = ? ORDER BY {order}", [run_id])
     return found
+
+
+SPANS: Final = ("hour", "day", "month", "total")
+
+
+def spent_by_callers(views: ViewsReader, caller: str | None, spans: Sequence[str]) -> list[dict[str, Any]]:
+    """What callers spent in the windows that end now, by caller and in the order of `spans`; with what is held back."""
+    order = " ".join(f"WHEN '{span}' THEN {number}" for number, span in enumerate(SPANS))
+    where, parameters = ("1", []) if caller is None else ("s.caller = ?", [caller])
+    return views.rows(
+        "SELECT s.caller, s.span, s.tokens, s.cost_usd, s.runtime_s, s.tool_calls,"
+        " coalesce(h.calls, 0) AS held_calls, coalesce(h.tokens, 0) AS held_tokens,"
+        " coalesce(h.cost_usd, 0.0) AS held_usd"
+        " FROM spent_now s LEFT JOIN held_now h ON h.caller = s.caller"
+        f" WHERE {where} AND s.span IN ({', '.join('?' * len(spans))})"
+        f" ORDER BY s.caller, CASE s.span {order} END",
+        [*parameters, *spans],
+    )
+
+
+def spent_by_families(views: ViewsReader, caller: str | None) -> list[dict[str, Any]]:
+    """What families of runs spent that are not over, the dearest first, with what is held back for them."""
+    where, parameters = ("1", []) if caller is None else ("f.caller = ?", [caller])
+    return views.rows(
+        "SELECT f.caller, 'run' AS span, f.root_run_id, f.live_runs, f.tokens, f.cost_nano_usd / 1e9 AS cost_usd,"
+        " f.runtime_ms / 1e3 AS runtime_s, f.tool_calls, count(h.run_id) AS held_calls,"
+        " coalesce(sum(h.tokens), 0) AS held_tokens, coalesce(sum(h.cost_nano_usd), 0) / 1e9 AS held_usd"
+        " FROM spending_families f LEFT JOIN held_back h ON h.caller = f.caller AND h.root_run_id = f.root_run_id"
+        f" WHERE {where} GROUP BY f.caller, f.root_run_id ORDER BY f.tokens DESC, f.root_run_id",
+        parameters,
+    )

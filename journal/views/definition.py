@@ -15,6 +15,7 @@ from ..snapshots import source_of
 from .tables import create_indexes, create_table
 
 RESERVED = frozenset({"views", "tracking"})
+RESERVED_PREFIXES = ("sqlite_", "new_", "purse")
 
 Apply = Callable[[Sequence[Event]], None]
 
@@ -116,8 +117,8 @@ def checked_together(definitions: Sequence[Definition]) -> tuple[Definition, ...
             raise ValueError(f"two views are named {one.name!r}; give one of them another name")
         seen.add(one.name)
         for name in one.relations():
-            if name in names or name.startswith(("sqlite_", "new_")):
-                owner = names.get(name, "SQLite")
+            if name in names or name.startswith(RESERVED_PREFIXES):
+                owner = names.get(name, "executus")
                 raise ValueError(f"view {one.name!r}: the table {name!r} is that of {owner}; name it otherwise")
             names[name] = one.name
     return tuple(definitions)

@@ -67,6 +67,16 @@ class ViewsReader:
         """The views in the file, each with its shape; `behind` is not known here. Building ones are "new NAME"."""
         return {row[0]: (ViewStanding(row[0], row[1], 0, row[2], row[3]), row[4]) for row in self.each(_STANDING)}
 
+    def standing_of(self, definition: Definition) -> tuple[int, bytes] | None:
+        """The position of the view and the hash of the event there, if it is stored in this shape."""
+        sql = (
+            "SELECT t.notification_id, v.hash FROM views v JOIN tracking t ON t.application_name = v.name"
+            " WHERE v.name = ? AND v.shape = ?"
+        )
+        for position, digest in self.each(sql, (definition.name, definition.shape)):
+            return int(position), bytes(digest)
+        return None
+
     def position_of(self, definition: Definition) -> int:
         """Where the view stands.
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from ...errors import JournalError
 from ...ports import Journal
 from ...ports.views import FoldingView, View, ViewStanding
-from .builtin import builtin_views
+from ...projections.ledger import Price
+from .builtin import PURSE, builtin_views, purse_view
 from .definition import Definition, checked_together, defined
 from .feed import Reduce
 from .file import views_path
@@ -24,13 +25,16 @@ def all_definitions(own: Sequence[View | FoldingView] = ()) -> tuple[list[Defini
     if isinstance(own, (str, bytes)) or not isinstance(own, Sequence):
         raise TypeError(f"views: expected a sequence of View, or None for no stored views at all, got {own!r}")
     builtin, theirs = builtin_views(), [defined(view) for view in own]
+    if any(one.name == PURSE for one in theirs):
+        raise ValueError(f"a view cannot be named {PURSE!r}: give it another name")
     checked_together([*builtin, *theirs])
     return builtin, theirs
 
 
 class StoredViews:
     """Keeps the built-in views and `own` beside the journal at `path`, each kind on a thread of its own, so that a view
-    of the host that hangs holds up no other than its own.
+    of the host that hangs holds up no other than its own. purse: the host's prices and their version; with them what
+    callers spent is kept by these too, for the next opening.
 
     Raises:
         TypeError, ValueError: as `all_definitions`.
@@ -42,9 +46,12 @@ class StoredViews:
         path: str,
         own: Sequence[View | FoldingView] = (),
         *,
+        purse: tuple[Price, str] | None = None,
         reduce: Reduce | None = None,
     ) -> None:
         builtin, theirs = all_definitions(own)
+        if purse is not None:
+            builtin.append(purse_view(*purse))
         self._journal = journal
         self.path = views_path(path)
         self._keepers = [ViewsKeeper(journal, some, self.path, reduce=reduce) for some in (builtin, theirs) if some]
