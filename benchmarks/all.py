@@ -8,7 +8,7 @@ from pathlib import Path
 
 from measure import conditions
 
-NAMES = ("floor", "throughput", "latency", "disk", "idle", "fold", "views", "sealing", "imports")
+NAMES = ("floor", "throughput", "latency", "disk", "idle", "fold", "views", "evidence", "sealing", "imports")
 
 
 def main() -> int:

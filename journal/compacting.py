@@ -8,6 +8,7 @@ is marked in `archived`, and the archive's from then on.
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -33,6 +34,9 @@ GROUP_BYTES: Final = 4 << 20
 CHUNK: Final = 1000
 """Rows written in one transaction, so that appends never wait long."""
 
+MOST_LEFT: Final = 64 << 10
+"""No larger fold of a run stays here; such a run is read from the archive only."""
+
 CLOSE_S: Final = 60.0
 
 _ROWS: Final = (
@@ -49,7 +53,7 @@ _RUN: Final = (
 )
 _DELETE: Final = (
     f"DELETE FROM {EVENTS_TABLE} WHERE rowid IN (SELECT rowid FROM {EVENTS_TABLE} WHERE originator_id = ?"
-    f" AND originator_version <= ? LIMIT {CHUNK})"
+    " AND originator_version <= ? LIMIT ?)"
 )
 _MENTIONS: Final = (
     f"SELECT rowid, state FROM {EVENTS_TABLE} WHERE rowid > ? AND instr(state, CAST('sha256' AS BLOB))"
@@ -124,11 +128,10 @@ class Compactor:
         for run, row, _ in sound:
             self._compare(archive, run.run_id, row[1], row[5])
         marked = self._mark(sound)
-        for run, row, _ in sound:
-            if run.run_id in marked:
-                self.moved.events += self._delete(run.run_id, row[1])
-                self.moved.runs += 1
-                self.moved.size += run.size
+        gone = [(run, row) for run, row, _ in sound if run.run_id in marked]
+        self.moved.events += self._delete([(row[0], row[1]) for _, row in gone])
+        self.moved.runs += len(gone)
+        self.moved.size += sum(run.size for run, _ in gone)
         self._tick(self.moved.runs)
 
     def _checked(self, journal: LogReader, run_id: str, *, folds: bool = True) -> tuple[Any, RunCheck | None]:
@@ -207,24 +210,33 @@ class Compactor:
                     continue
                 connection.execute(_PUT_MARK, (row[0], row[1], row[5], self._at_us))
                 connection.execute("DELETE FROM snapshots WHERE originator_id = ?", (row[0],))
-                if shape() and checkpoint.withheld is None:  # of a sealed run there is only the log
-                    fold = final_row(Snapshot(run.run_id, checkpoint))
+                # of a sealed run there is only the log
+                kept = shape() and checkpoint.withheld is None
+                fold = final_row(Snapshot(run.run_id, checkpoint)) if kept else None
+                if fold is not None and len(fold[3]) <= MOST_LEFT:
                     connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", fold)
                 marked.add(run.run_id)
             return marked
 
         return self._journal.maintain(mark, size=len(runs) * 4096)
 
-    def _delete(self, run_id: str, version: int) -> int:
-        """Delete what is in the archive; returns the number of events."""
-        key = run_id_bytes(run_id)
+    def _delete(self, runs: Iterable[tuple[bytes, int]]) -> int:
+        """Delete what is in the archive of each run, up to a version; returns the number of events."""
+        left = deque(runs)
         deleted = 0
-        while gone := self._journal.maintain(
-            lambda connection: connection.execute(_DELETE, (key, version)).rowcount, size=CHUNK * 512
-        ):
-            deleted += gone
-            if gone < CHUNK:
-                break
+
+        def delete(connection: sqlite3.Connection) -> int:
+            room = CHUNK
+            while left and room > 0:
+                key, version = left[0]
+                gone = connection.execute(_DELETE, (key, version, room)).rowcount
+                if gone < room:
+                    left.popleft()
+                room -= gone
+            return CHUNK - room
+
+        while left:
+            deleted += self._journal.maintain(delete, size=CHUNK * 512)
         return deleted
 
     # -------------------------------------------------------------- what is left
@@ -237,7 +249,7 @@ class Compactor:
             except JournalError as error:
                 self.moved.problems.append(Finding(f"it stays: {error}", run.run_id))
                 continue
-            self.moved.events += self._delete(run.run_id, run.version)
+            self.moved.events += self._delete([(run_id_bytes(run.run_id), run.version)])
             self.moved.runs += 1
 
     def _delete_blobs(self, archive: SqliteJournal) -> None:

@@ -37,12 +37,16 @@ from executus.journal import (
     writer,
 )
 from executus.journal.reading import LogReader
-from executus.projections import fold
+from executus.projections import fold, stats
 
 LARGE = ["a" * 70_000, "b" * 70_000]
 """Payloads out of line, which runs share."""
 
 ALL = Terms(before_us=1 << 60)
+
+
+Written = tuple[Life, int | None, list[int], bool]
+"""A life, the number of its root if it is a child, its large payloads, and whether somebody ends it."""
 
 
 class Told:
@@ -61,36 +65,39 @@ class Told:
         return list(dict.fromkeys(event.run_id for event in self.events))
 
 
-def facts_of(life: Life, run_id: str, root: str) -> list[Fact]:
-    """The life as a run of its own, or a child of `root`."""
+def facts_of(life: Life, run_id: str, root: str, ends: bool) -> list[Fact]:
+    """The life as a run of its own, or a child of `root`. ends: somebody cancels it, if nothing else ended it."""
     first, *rest = life.facts
     assert isinstance(first, RunStarted)
+    if ends and not life.state.over:
+        rest.append(RunFinished(stats=stats(life.state, "cancelled", "", 0), by="alice"))
     info = replace(first.info, run_id=run_id, root_run_id=root, parent_run_id=root, request_id="")
     return [replace(first, info=info), *rest]
 
 
 @st.composite
-def journals(draw: st.DrawFn) -> tuple[list[tuple[Life, int | None, list[int]]], list[int]]:
+def journals(draw: st.DrawFn) -> tuple[list[Written], list[int]]:
     """Lives with the number of their root, if they are children, and large payloads; and whose turn it is to append."""
     runs = [
         (
             draw(lives(8)),
-            draw(st.sampled_from([None, None, 0])) if number else None,
-            draw(st.lists(st.integers(0, 1), max_size=1)),
+            draw(st.sampled_from([None, 0])) if number else None,
+            draw(st.sampled_from([[0], [0], [1], []])),
+            draw(st.sampled_from([True, True, False])),
         )
         for number in range(draw(st.integers(2, 4)))
     ]
     return runs, draw(st.lists(st.integers(0, len(runs) - 1), min_size=5, max_size=25))
 
 
-def written(path: Path, runs: list[tuple[Life, int | None, list[int]]], turns: list[int]) -> Told:
+def written(path: Path, runs: list[Written], turns: list[int]) -> Told:
     """Write the lives to a new journal, a few events at a time."""
     journal = SqliteJournal(path)
     told = Told()
     logs = [RunLog(journal, str(UUID(int=number + 1))) for number in range(len(runs))]
     left: list[list[Fact]] = []
-    for (life, root, large), log in zip(runs, logs, strict=True):
-        facts = facts_of(life, log.run_id, "" if root is None else logs[root].run_id)
+    for (life, root, large, ends), log in zip(runs, logs, strict=True):
+        facts = facts_of(life, log.run_id, "" if root is None else logs[root].run_id, ends)
         left.append([*facts[:1], *(note(1, LARGE[one]) for one in large), *facts[1:]])
     for turn in [*turns, *range(len(logs)), *range(len(logs))]:
         some, left[turn] = left[turn][:3], left[turn][3:]
@@ -197,11 +204,15 @@ def compacted_with_images(path: Path, monkeypatch: pytest.MonkeyPatch) -> Images
     return images
 
 
-def check(directory: Path, runs: Sequence[Any], turns: list[int], monkeypatch: pytest.MonkeyPatch) -> int:
+def check(
+    directory: Path, runs: Sequence[Any], turns: list[int], monkeypatch: pytest.MonkeyPatch, *, cut_off: bool = True
+) -> int:
     """One generated journal: compacted, cut off everywhere, finished again; returns how often it was cut off."""
     path = directory / "runs.db"
     told = written(path, list(runs), turns)
-    images = compacted_with_images(path, monkeypatch)
+    images = compacted_with_images(path, monkeypatch) if cut_off else []
+    if not cut_off:
+        compacted(path)
     for image in [*images, directory]:
         copy = image / "runs.db"
         reader = read_journal(copy)
@@ -273,7 +284,7 @@ def deletes_before_it_copies(patch: pytest.MonkeyPatch) -> None:
     def move(self: Compactor, archive: SqliteJournal, group: list[Any]) -> None:
         rows = {run.run_id: list(self._pages(run.run_id, 0)) for run in group}
         for run in group:
-            self._delete(run.run_id, run.version)
+            self._delete([(UUID(run.run_id).bytes, run.version)])
         patch.setattr(Compactor, "_pages", lambda self, run_id, after: iter(rows[run_id]))
         runs = [(run, self._checked(self._journal, run.run_id)[0]) for run in group]
         self._copy(archive, runs)
@@ -331,14 +342,14 @@ def deletes_what_came_after(patch: pytest.MonkeyPatch) -> None:
 def test_a_planted_mistake_is_found(mistake: Callable[[pytest.MonkeyPatch], None]) -> None:
     found: list[Exception] = []
 
-    @for_any_journal(40)
+    @for_any_journal(200)
     def lived(journal: Any) -> None:
         if found:
             return
         with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
             mistake(patch)
             try:
-                check(Path(directory), *journal, patch)
+                check(Path(directory), *journal, patch, cut_off=mistake is deletes_before_it_copies)
             except (AssertionError, JournalError, OSError) as error:
                 found.append(error)
 
