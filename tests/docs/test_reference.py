@@ -12,7 +12,7 @@ import click
 import msgspec
 import pytest
 
-from executus import Agent, Allowance, Delegate, Phase, Runtime, Skill, errors
+from executus import Agent, Allowance, Delegate, Phase, Runtime, Signing, Skill, errors
 from executus.actors import critic, errand, mailbox, reviews, supervisor
 from executus.actors.run import intake
 from executus.adapters.files import artifacts, stager
@@ -58,7 +58,9 @@ def defaults_of(kind: Any) -> dict[str, Any]:
     return {name: one.default for name, one in inspect.signature(kind).parameters.items()}
 
 
-@pytest.mark.parametrize("kind", [Agent, Phase, Delegate, Skill, Runtime, Allowance], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [Agent, Phase, Delegate, Skill, Runtime, Allowance, Signing], ids=lambda kind: kind.__name__
+)
 def test_every_setting_has_its_line_with_its_default(kind: Any) -> None:
     told = {row[0].strip("`"): row[1].replace(",", "") for row in table(section(SETTINGS, kind.__name__))}
     defaults = defaults_of(kind)
