@@ -377,8 +377,8 @@ def version_of(prices: Prices | None) -> str:
     kind = type(prices)
     try:
         return f"{kind.__module__}.{kind.__qualname__} {prices.version}"
-    except Exception:
-        log.exception("the version of the prices cannot be told; budgets are counted anew at every opening")
+    except Exception as error:
+        log.warning("the version of the prices cannot be told; budgets are counted anew at every opening: %r", error)
         return f"nobody's {os.urandom(16).hex()}"
 
 

@@ -83,25 +83,28 @@ class ViewsKeeper:
             self._moved.wait_for(lambda: self.finished.is_set() or self._has(position), timeout)
         return self._has(position)
 
-    def _has(self, position: int) -> bool:
+    def _has(self, position: int, near: int | None = None) -> bool:
+        """Whether the views, or with `near` those that are no further behind, have what is stored up to `position`."""
         known = {view.name: view for view in self._views}
-        return bool(self._why) or all(
-            (view := known.get(one.name)) is not None
-            and (view.status == "stopped" or (view.status == "kept" and view.position >= position))
-            for one in self._definitions
-        )
+
+        def has(view: StoredView | None) -> bool:
+            if view is None:
+                return False
+            if view.status == "stopped" or (near is not None and position - view.position > near):
+                return True
+            return view.status == "kept" and view.position >= position
+
+        return bool(self._why) or all(has(known.get(one.name)) for one in self._definitions)
 
     def finish(self, position: int, timeout: float) -> bool:
-        """Before the journal closes: begin nothing long any more, and wait until views that were up to date have what
-        is stored up to `position`. False if that takes longer than `timeout` seconds.
+        """Before the journal closes: wait until every view that is not far behind has what is stored up to `position`.
+        False if that takes longer than `timeout` seconds.
         """
         self._closing = True
         self._feed.call()
         with self._moved:
-            return self._moved.wait_for(lambda: self.finished.is_set() or self._tip() >= position, timeout)
-
-    def _tip(self) -> int:
-        return max((view.position for view in self._views if view.status == "kept"), default=1 << 62)
+            self._moved.wait_for(lambda: self.finished.is_set() or self._has(position, SLICE), timeout)
+        return self._has(position, SLICE)
 
     def close(self, timeout: float) -> bool:
         """End it, after the journal; False if that takes longer than `timeout` seconds: what is missing is caught up
@@ -170,7 +173,7 @@ class ViewsKeeper:
             self._advance(tip, pages)
         if not self._feed.behind:
             self._swap(tip)
-        if behind and not self._closing:
+        if behind:
             self._catch_up(behind)
         elif not pages:
             if self._feed.has_ended:
