@@ -161,6 +161,8 @@ def _judge(way: str, seconds: float, code: int, said: str) -> Iterator[str]:
 
 
 def _look(path: Path, run_id: str) -> list[str]:
+    if not path.exists():
+        return ["it has no journal"]
     reader = read_journal(path)
     try:
         problems = [f"its log: {problem}" for row in reader.runs() for problem in verify_run(reader, row.run_id)]
