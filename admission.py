@@ -344,6 +344,29 @@ def checked_models(models: Mapping[str, Model] | None) -> dict[str, Model]:
     return dict(models or {})
 
 
+def run_id_of(call: str, run: object) -> str:
+    """The id of a run that a host names by its `Run` or its id.
+
+    Raises:
+        TypeError: it is neither; `call` says of what.
+    """
+    run_id = run if isinstance(run, str) else getattr(run, "id", None)
+    if not isinstance(run_id, str):
+        raise TypeError(f"{call}: expected a Run or the id of one, got {run!r}")
+    return run_id
+
+
+def page_of(call: str, after: int, limit: int | None) -> None:
+    """See that a page may be asked for after `after`, with at most `limit` items.
+
+    Raises:
+        ValueError: one of them is no whole number from 0 up.
+    """
+    for label, number in (("after", after), ("limit", 0 if limit is None else limit)):
+        if type(number) is not int or not 0 <= number < MOST:
+            raise ValueError(f"{call}, {label}: expected a whole number ≥ 0, got {number!r}")
+
+
 def at_least_one(label: str, number: int) -> int:
     """`number`, if it is a whole number from 1 up.
 

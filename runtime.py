@@ -35,6 +35,8 @@ from .admission import (
     agents_by_name,
     at_least_one,
     checked_models,
+    page_of,
+    run_id_of,
 )
 from .erasure import Erases
 from .errors import (
@@ -289,6 +291,7 @@ class Runtime(Starts, Erases):
             UnknownRun: there is none with this id.
         """
         self._check_open()
+        run_id = run_id_of("run", run_id)
         if run_id not in self._directory and self.journal.run(run_id) is None and self._beside.end_of(run_id) is None:
             raise UnknownRun(run_id)
         return Run(self, run_id)
@@ -296,6 +299,7 @@ class Runtime(Starts, Erases):
     def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
         """The journal's runs in the order they started; `after` is the first position of the last one seen."""
         self._check_open()
+        page_of("runs", after, limit)
         return self.journal.runs(unfinished=unfinished, after=after, limit=limit)
 
     def events(self, after: int = 0) -> Subscription:
@@ -345,7 +349,7 @@ class Runtime(Starts, Erases):
         """
         self.may_block("redeliver")
         self._check_open()
-        run_id = run if isinstance(run, str) else run.id
+        run_id = run_id_of("redeliver", run)
         if self._courier is None:
             raise MessageRefused(run_id, "redeliver", "this runtime has no delivery: Runtime(delivery=...)")
         wait(self._courier.redeliver(run_id), timeout, "the attempt is not yet stored")

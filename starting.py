@@ -16,7 +16,7 @@ from .actors.run.asking import Asked, request_key_of
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit
-from .admission import AS_AGENT, Planned, gated, is_refused, planned, stage, unstage
+from .admission import AS_AGENT, Planned, gated, is_refused, planned, run_id_of, stage, unstage
 from .errors import BudgetSpent, Overloaded, RequestRepeated
 from .events import InputPart
 from .handles import Run, wait, wait_async
@@ -181,7 +181,7 @@ class Starts:
 
     def _resuming(self, run: Run | str, input: str | Sequence[InputPart], limits: Mapping[str, Any] | None) -> Planned:
         self._check_open()
-        source = run if isinstance(run, str) else run.id
+        source = run_id_of("resume", run)
         events = self.journal.read(source)
         order = going_on(
             source, events, self._agents, self._ports.tiers, self._ids.run_id(), self._clock.wall_us(), input, limits

@@ -102,25 +102,9 @@ def plain(rng: random.Random) -> Any:
     nested: Any = []
     for _ in range(rng.choice((1, 100))):
         nested = [nested]
-    return rng.choice(
-        (
-            0,
-            -1,
-            1 << 70,
-            1.5,
-            float("nan"),
-            float("inf"),
-            None,
-            True,
-            b"\xff",
-            [],
-            {},
-            ["a", 5],
-            {"a": {5: None}},
-            nested,
-        )
-        + (range(3), object(), {1, 2}, (), "", Text("part"), [Text(text(rng))], 10**4000, text(rng))
-    )
+    numbers = (0, -1, 1 << 70, 1.5, float("nan"), float("inf"), 10**4000, True)
+    several = ([], {}, (), ["a", 5], {"a": {5: None}}, nested, range(3), {1, 2}, [Text(text(rng))])
+    return rng.choice((*numbers, *several, None, b"\xff", object(), Text("part"), "", text(rng)))
 
 
 def deep(rng: random.Random) -> Any:

@@ -4,6 +4,9 @@ A host has runs at work (one step after the other), runs whose model or tool has
 limit, runs with a critic, and runs that wait for a person. It is sent SIGSTOP at a random moment and SIGCONT when every
 deadline would be over if the sleep counted. Then what the runs wait for is given to them: all of them must end well,
 those at work with one `HostSlept` each, and those that waited for a person with none.
+
+Another host has tools in processes of their own, and only these are stopped. One that goes on in time gives its result.
+One that does not is a tool that hangs: it is ended at its time limit, no process is left, and the run goes on.
 """
 
 from __future__ import annotations
@@ -21,17 +24,20 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from executus import Agent, Run, Runtime, ScriptedModel, tool
 from executus.adapters.models.scripted import call
+from executus.events import HostSlept, ToolFinished
 from executus.journal import read_journal, verify_run
 from executus.ports import Continue
 
 EACH = 5
 """Runs of each kind."""
 GIVE_UP_S = 60.0
+TOOL_LIMIT_S = 6.0
 
 go = threading.Event()
 
@@ -41,6 +47,14 @@ async def rest() -> str:
     """Takes a moment."""
     await asyncio.sleep(0.01)
     return "rested"
+
+
+@tool(effect="pure", mode="process", timeout_s=TOOL_LIMIT_S)
+def wait_for_file(path: str) -> str:
+    """Waits in a process of its own."""
+    while not Path(path).exists():
+        time.sleep(0.02)
+    return "it is there"
 
 
 class Calm:
@@ -148,6 +162,66 @@ def stop(stop_s: float, limit_s: float, seed: int, folder: Path) -> list[str]:
     return problems
 
 
+def host_of_tools(path: Path) -> None:
+    """The other host: tools in processes, which wait for a file beside the journal."""
+    asked = call("wait_for_file", path=str(path) + ".go")
+    agent = Agent("tools", model=ScriptedModel([[asked], "done"]), tools=[wait_for_file])
+    with Runtime(path, [agent]) as runtime:
+        runs = [runtime.start("tools", "go") for _ in range(EACH)]
+        for run in runs:
+            _wait_for(run, "tool-started")
+        print("ready", flush=True)
+        print(json.dumps({run.id: run.result(GIVE_UP_S).status for run in runs}), flush=True)
+
+
+def stop_tools(folder: Path) -> list[str]:
+    """Stop each tool's process, let all but two go on; what was wrong is returned."""
+    path = folder / "runs.db"
+    process = subprocess.Popen([sys.executable, __file__, "--tools", str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        if process.stdout.readline().strip() != "ready":
+            return ["the host did not get ready"]
+        tools = _children(process.pid)
+        until = time.monotonic() + GIVE_UP_S
+        while len(tools) < EACH and time.monotonic() < until:
+            time.sleep(0.02)
+            tools = _children(process.pid)
+        for one in tools:
+            os.kill(one, signal.SIGSTOP)
+        Path(f"{path}.go").touch()
+        time.sleep(0.5)
+        for one in tools[2:]:
+            os.kill(one, signal.SIGCONT)
+        said, _ = process.communicate(timeout=GIVE_UP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        return ["the host of stopped tools hung"]
+    if process.returncode != 0 or not said:
+        return [f"the host of stopped tools failed with {process.returncode}"]
+    problems = [f"a run with a stopped tool ended with {one}" for one in json.loads(said).values() if one != "ok"]
+    problems += [f"process {one} of a tool outlived its host" for one in tools if Path(f"/proc/{one}").exists()]
+    with closing(read_journal(path)) as reader:
+        facts = [event.fact for row in reader.runs() for event in reader.read(row.run_id)]
+    late = [fact for fact in facts if isinstance(fact, ToolFinished) and fact.is_error]
+    well = [fact for fact in facts if isinstance(fact, ToolFinished) and fact.result == "it is there"]
+    if (len(late), len(well)) != (2, EACH - 2):
+        problems.append(f"{len(late)} stopped tools timed out and {len(well)} gave a result, expected 2 and {EACH - 2}")
+    if any(isinstance(fact, HostSlept) for fact in facts):
+        problems.append("a stopped tool was taken for a host that slept")
+    return problems
+
+
+def _children(process: int) -> list[int]:
+    """The processes that a process started; Linux."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
 def main() -> int:
     """Play the stops; 1 if anything was wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -158,9 +232,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--host", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--tools", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.host is not None:
         host(options.host, options.limit)
+        return 0
+    if options.tools is not None:
+        host_of_tools(options.tools)
         return 0
 
     def one(number: int) -> list[str]:
@@ -169,6 +247,9 @@ def main() -> int:
 
     with ThreadPoolExecutor(options.at_once) as pool:
         problems = [problem for found in pool.map(one, range(options.stops)) for problem in found]
+    if sys.platform == "linux":  # where a process can be asked for its children
+        with tempfile.TemporaryDirectory() as folder:
+            problems += stop_tools(Path(folder))
     figures = {
         "stops": options.stops,
         "stop_s": options.stop,
