@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         Tool,
         ToolContext,
     )
+    from .redaction import Secret, secret
     from .runtime import Runtime
 
 _HOMES = {
@@ -77,6 +78,7 @@ _HOMES = {
     "Run": "handles",
     "Runtime": "runtime",
     "ScriptedModel": "adapters.models.scripted",
+    "Secret": "redaction",
     "Signing": "adapters.signing",
     "Skill": "ports",
     "Steer": "ports",
@@ -85,6 +87,7 @@ _HOMES = {
     "Tool": "ports",
     "ToolContext": "ports",
     "Usage": "events",
+    "secret": "redaction",
     "self_status": "adapters.tools.status",
     "tool": "adapters.tools.functions",
 }
@@ -122,6 +125,7 @@ __all__ = [
     "Run",
     "Runtime",
     "ScriptedModel",
+    "Secret",
     "Signing",
     "Skill",
     "Steer",
@@ -130,6 +134,7 @@ __all__ = [
     "Tool",
     "ToolContext",
     "Usage",
+    "secret",
     "self_status",
     "tool",
 ]

@@ -26,6 +26,7 @@ from .events import BudgetExceeded, Image, InputPart, InputStaged, Limits, RunIn
 from .events.clean import clean_json, clean_text
 from .handles import as_parts
 from .ports import MOST, Agent, Delta, FileStager, InputFile, Model, is_seconds
+from .redaction import Redactor
 from .wiring import spent_fact
 
 log = logging.getLogger("executus.runtime")
@@ -239,24 +240,37 @@ def staged(file: InputFile, file_id: Any) -> tuple[InputStaged, Text]:
     return fact, Text(told)
 
 
-async def stage(plan: Planned, stager: FileStager | None) -> Admit:
-    """Hand the attachments to the host's stager; the order then names them. For the runtime's loop.
+def without_secrets(order: Admit, redactor: Redactor) -> Admit:
+    """The same order without secrets in it: its request id, say, is remembered as its log has it."""
+    started = redactor.struct(order.started)
+    if started is order.started:
+        return order
+    start, address = order.asked.message, order.address
+    assert isinstance(start, StartRun)
+    address = Address(started.info, address.agent, address.on_delta)
+    return Admit(address, started, Asked(structs.replace(start, started=started)))
+
+
+async def stage(plan: Planned, stager: FileStager | None, redactor: Redactor) -> Admit:
+    """Hand the attachments to the host's stager, by names without secrets; the order then names them. For the runtime's
+    loop.
 
     Raises:
         FileRefused: one was not taken; nothing is started, and those that were are given up.
     """
     try:
-        return await _stage(plan, stager)
+        return await _stage(plan, stager, redactor)
     except BaseException:
         await asyncio.to_thread(unstage, plan, stager)
         raise
 
 
-async def _stage(plan: Planned, stager: FileStager | None) -> Admit:
+async def _stage(plan: Planned, stager: FileStager | None, redactor: Redactor) -> Admit:
     started = plan.order.started
     facts: list[InputStaged] = []
     told: list[InputPart] = []
     for file in plan.files if stager is not None else ():
+        file = structs.replace(file, name=redactor.identifier(file.name), media_type=redactor.text(file.media_type))
         info, agent = started.info, started.agent
         call = partial(stager.stage, info.run_id, agent.name, file.name, file.media_type, file.content)  # type: ignore[union-attr]
         file_id = await asyncio.to_thread(call)

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -76,12 +76,17 @@ from .ports import (
 )
 from .projections import Checkpoint, PendingApproval, ended
 from .recovery import recoverable
+from .redaction import MASKS, Mask, Redactor, Secret
+from .redaction.logs import watch_logs
+from .redaction.raised import masks_errors
+from .redaction.vault import Vault
 from .starting import Starts
 from .wiring import (
     Choices,
     LazyArtifacts,
     RunReserver,
     anchors_beside,
+    check_needs,
     checked_ports,
     checked_views,
     count_again,
@@ -115,6 +120,7 @@ def _close_all() -> None:
 atexit.register(_close_all)
 
 
+@masks_errors(lambda runtime: runtime.redactor)
 class Runtime(Starts, Erases):
     """Runs agents, each run an actor on one event log.
 
@@ -137,6 +143,10 @@ class Runtime(Starts, Erases):
     result when it is over, and is not delivered. degrade: a journal that cannot be opened is no error; runs then live
     in memory, and each that is started says so in its log. encryption: the host's key, as 32 bytes, `KeyFile(path)` or
     another `KeySource`: what is said in new runs is sealed on the disk, and can be erased (`erase`).
+
+    secrets: values by name, given to tools that ask for them (`secret`) and masked wherever they would be stored, shown
+    or logged. redact: what else is masked: "shapes" (what looks like a key), "names" (what stands under `password` and
+    the like).
 
     Thread-safe, for sync and async hosts, several in a process. Use it as a context manager, or `close` it.
 
@@ -168,6 +178,8 @@ class Runtime(Starts, Erases):
         durable: Callable[[RunInfo], bool] | None = None,
         degrade: bool = False,
         encryption: bytes | KeySource | None = None,
+        secrets: Mapping[str, str | Secret] | None = None,
+        redact: Collection[Mask] = MASKS,
         resume: bool = True,
         max_live_runs: int = 20_000,
         tool_threads: int = 32,
@@ -175,6 +187,8 @@ class Runtime(Starts, Erases):
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
+        self._vault = Vault(secrets, redact)
+        watch_logs(self._vault)
         self._agents = agents_by_name(agents)
         self._given_models = checked_models(models)
         self._ports = checked_ports(
@@ -192,6 +206,7 @@ class Runtime(Starts, Erases):
         )
         checked_views(views)
         signer = signer_of(signing, path)
+        check_needs(agents, skills, self._vault)
         if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
         self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
@@ -232,6 +247,7 @@ class Runtime(Starts, Erases):
             palette=ports.palette,
             tiers=ports.tiers,
             prices=ports.prices,
+            vault=self._vault,
         )
         self._budgets: BudgetDesk | None = None
         if ports.budget is not None:
@@ -251,6 +267,7 @@ class Runtime(Starts, Erases):
             observers=self._observers,
             desk=self._desk,
             sleep_after_s=sleep_after_s,
+            vault=self._vault,
         )
         self._supervisor = Supervisor.spawn(self._around, self._directory)
         _open.add(self)
@@ -334,11 +351,26 @@ class Runtime(Starts, Erases):
         """
         self.may_block("spending")
         self._check_open()
+        caller = self.redactor.identifier(caller)  # as the log has it
         if self._budgets is None:
             return {}
         shown: dict[str, Any] = wait(self._budgets.standing(caller), timeout, "the ledger is not yet told")
         account: dict[str, Any] = shown["accounts"].get(caller, {})
         return account
+
+    def add_secret(self, name: str, value: str | Secret) -> None:
+        """Register one more secret, or another value for a name: tools get the new one, both are masked from now on.
+        What is in the log already stays as it is.
+
+        Raises:
+            TypeError, ValueError: a name or a value that cannot be, with what was expected.
+        """
+        self._vault.add(name, value)
+
+    @property
+    def redactor(self) -> Redactor:
+        """What masks secrets here, as of now."""
+        return self._vault.redactor
 
     def redeliver(self, run: Run | str, timeout: float | None = 60.0) -> None:
         """Deliver a run's output now: what waits for its next attempt, and anew what was given up.

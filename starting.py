@@ -16,12 +16,14 @@ from .actors.run.asking import Asked, request_key_of
 from .actors.run.messages import StartRun
 from .actors.runner import CallRunner
 from .actors.supervisor import Admit
-from .admission import AS_AGENT, Planned, gated, is_refused, planned, run_id_of, stage, unstage
+from .admission import AS_AGENT, Planned, gated, is_refused, planned, run_id_of, stage, unstage, without_secrets
 from .errors import BudgetSpent, Overloaded, RequestRepeated
 from .events import InputPart
 from .handles import Run, wait, wait_async
 from .journal import BesideJournal
 from .ports import Agent, Clock, Delta, Ids, InputFile, Journal
+from .redaction.raised import masks_errors
+from .redaction.vault import Vault
 from .resuming import going_on
 from .wiring import Choices, Ports, run_on, run_on_loop, why_spent
 
@@ -31,12 +33,14 @@ if TYPE_CHECKING:
 NOT_ADMITTED = "the run still waits to be admitted"
 
 
+@masks_errors(lambda runtime: runtime._vault.redactor)
 class Starts:
     """The part of a runtime that starts runs; see `Runtime`."""
 
     journal: Journal
     _agents: Mapping[str, Agent]
     _ports: Ports
+    _vault: Vault
     _choices: Choices
     _beside: BesideJournal
     _degraded: tuple[str, ...]
@@ -107,7 +111,7 @@ class Starts:
         del options["self"], options["timeout"]
         plan = self._gated(self._plan(options))
         if plan.files:
-            plan.order = run_on(self._calls.loop, stage(plan, self._ports.files), timeout)
+            plan.order = run_on(self._calls.loop, stage(plan, self._ports.files, self._vault.redactor), timeout)
         return self._start(plan, timeout)
 
     async def start_async(
@@ -140,7 +144,7 @@ class Starts:
         del options["self"], options["timeout"]
         plan = self._gated(self._plan(options))
         if plan.files:
-            staging = run_on_loop(self._calls.loop, stage(plan, self._ports.files))
+            staging = run_on_loop(self._calls.loop, stage(plan, self._ports.files, self._vault.redactor))
             try:
                 plan.order = await wait_async(staging, timeout, "the attachments are not yet stored")
             finally:
@@ -202,7 +206,7 @@ class Starts:
 
     def _choosing(self, plan: Planned, record: bool | None = None, durable: bool | None = None) -> Planned:
         """Note where the run is kept, and in its log what is wrong with that."""
-        order = plan.order
+        order = plan.order = without_secrets(plan.order, self._vault.redactor)
         started, start = order.started, order.asked.message
         assert isinstance(start, StartRun)
         plan.recorded, plan.durable = self._choices.of(started.info, record, durable)

@@ -45,6 +45,7 @@ from .ports import (
 from .ports.signing import Signer
 from .projections.allowing import Granted, Refused, Want
 from .projections.outbox import Outbox
+from .redaction.vault import Vault
 
 log = logging.getLogger("executus.runtime")
 
@@ -132,6 +133,22 @@ def checked_ports(
         files=files,
         artifacts=artifacts if artifacts is not None else LazyArtifacts(path),
     )
+
+
+def check_needs(agents: Sequence[Agent], skills: Sequence[Skill], vault: Vault) -> None:
+    """Refuse tools whose secrets nobody registered.
+
+    Raises:
+        ValueError: which tool of whom needs which.
+    """
+    tools = [(f"agent {agent.name!r}", agent.tools) for agent in agents]
+    tools += [(f"agent {agent.name!r}", phase.tools or ()) for agent in agents for phase in agent.phases]
+    tools += [(f"skill {skill.name!r}", skill.tools) for skill in skills]
+    for whose, several in tools:
+        for tool in several:
+            for name in vault.missing(getattr(tool, "secrets", ())):
+                sentence = f"the tool {tool.spec.name!r} of {whose} needs the secret {name!r}"
+                raise ValueError(f"Runtime, secrets: {sentence}: Runtime(secrets={{{name!r}: …}})")
 
 
 def _port(name: str, given: object, port: Any) -> None:

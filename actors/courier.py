@@ -291,6 +291,7 @@ class CourierActor(PooledActor):
     def say(self, errand: Errand, fact: DeliveryAttempted | Outcome) -> None:
         """Append `fact` to the run's log."""
         around, standing = self.around, errand.log
+        fact = around.vault.redactor.struct(fact)
         stored = encode_event(
             fact,
             run_id=errand.run_id,

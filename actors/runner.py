@@ -41,6 +41,7 @@ from ..ports import (
 from ..projections import OpenCall
 from ..projections.ledger import cost_usd
 from ..projections.trace import Trace
+from ..redaction.vault import Vault
 from .calls import Loaded, find_tool, plan_call
 from .delegating import ChildOrder, Delegation, delegations, order_of, plan_delegation
 from .limits import Call, TimeLimits
@@ -54,6 +55,7 @@ from .reviews import Reviewer
 from .run.intake import clean_reply
 from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
 from .saying import said
+from .shown import Shown
 from .threads import ThreadPool
 from .verdicts import Reviewed
 
@@ -72,6 +74,7 @@ LONGEST_PAUSE_S = 86_400.0
 class CallRunner:
     """`actors.calls.Calls` for a runtime. resolve: finds the model that a name, or "tier:NAME", means; may be slow (it
     imports). palette, tiers: what delegates are resolved with. prices: what a reply costs whose provider does not say.
+    vault: the secrets that tools are given, masked in what a model says.
     """
 
     def __init__(
@@ -86,11 +89,13 @@ class CallRunner:
         palette: Palette | None = None,
         tiers: Mapping[str, str | Model] | None = None,
         prices: Prices | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self._wall_us = wall_us
         self._palette = palette
         self._tiers = dict(tiers or {})
         self._price = None if prices is None else contained(prices)
+        self._vault = Vault() if vault is None else vault
         self._journal = journal
         self._scheduler = scheduler
         self._ids = ids
@@ -142,6 +147,10 @@ class CallRunner:
                 entries = await delegations(agent, request.caller_id, self._palette, self._tiers)
                 specs = (*request.tools, *(entry.spec for entry in entries.values()))
                 request = structs.replace(request, tools=specs)
+            shown: Shown | None = None
+            if request.on_delta is not None:
+                shown = Shown(self._vault.redactor, request.on_delta)
+                request = structs.replace(request, on_delta=shown)
             if inspect.iscoroutinefunction(model.reply):
                 reply = await model.reply(request)
             else:
@@ -149,7 +158,9 @@ class CallRunner:
                 reply = await answer if inspect.isawaitable(answer) else answer
             if not isinstance(reply, Reply):
                 raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
-            reply = self._priced(_checked(reply, model), model)
+            reply = self._priced(_checked(self._vault.redactor.struct(reply), model), model)
+            if shown is not None:
+                shown.close()
         except BaseException as error:  # also what would end the loop: SystemExit in a model is its failure
             if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
                 raise
@@ -264,6 +275,14 @@ class CallRunner:
         if tool is None:  # a host that no longer has it took the run up
             doing.answer(AcceptResult(call=call.call, text=f"the tool {call.name} no longer exists", is_error=True))
             return doing
+        needs: tuple[str, ...] = tuple(getattr(tool, "secrets", ()))  # a tool that is `ports.NeedsSecrets`
+        if needs:
+            try:
+                given = {name: self._vault.get(name) for name in needs}
+            except LookupError as error:
+                doing.answer(AcceptResult(call=call.call, text=f"{call.name} was not run: {error}", is_error=True))
+                return doing
+            context = structs.replace(context, secrets=given)
         if tool.mode == "thread":
             began = self._scheduler.awake()
 

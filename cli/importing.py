@@ -18,12 +18,15 @@ from ..errors import ImportRefused, JournalError, RequestRepeated
 from ..events import GENESIS, Fact
 from ..events.codec import Stored, encode_event
 from ..ports import Journal
+from ..redaction import Redactor
 from .opening import owning
 from .program import OK, PROBLEM
 from .shapes import print_json
 from .words import harmless, many, one_line
 
 CALLER = "import"
+REDACTOR = Redactor()
+"""Masks what shows as a secret by its shape or its name: a reader of somebody else's log has registered none."""
 IN_FLIGHT = 64
 """Conversations that are being stored at once: enough to share commits, few enough to stay small."""
 BIG_CHARACTERS = 4_000_000
@@ -109,7 +112,7 @@ def _encoded(recording: Recording, run_id: str, journal: Journal) -> tuple[str, 
     previous = GENESIS
     seal = journal.seal(run_id, new=True)
     facts: list[Fact] = facts_of(recording, run_id, now_us, CALLER)
-    for version, fact in enumerate(facts, 1):
+    for version, fact in enumerate(map(REDACTOR.struct, facts), 1):
         stored = encode_event(
             fact,
             run_id=run_id,

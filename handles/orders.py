@@ -23,6 +23,7 @@ from ..actors.run.messages import (
 from ..errors import MessageRefused
 from ..events import InputPart, Measure, RunFinished
 from ..ports import MOST
+from ..redaction.raised import masks_errors
 from .parts import as_parts
 from .waiting import wait, wait_async
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 
+@masks_errors(lambda run: run._runtime.redactor)
 class Orders:
     """Orders to one run. Each has an `_async` form for event loops. All raise `MessageRefused` when the run cannot take
     the order, `RuntimeClosed` when the runtime closed first (it may be durable then), and `TimeoutError` if it took

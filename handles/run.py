@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ..errors import LogCorrupt, RunQuarantined, UnknownFact, UnknownRun
 from ..events import ArtifactStored, ChildFinished, ChildStarted, Message, RunFinished, Status
 from ..projections import Checkpoint, PendingApproval, RunState
+from ..redaction.raised import masks_errors
 from .orders import Orders
 from .result import Result
 from .waiting import wait, wait_async
@@ -22,6 +23,7 @@ RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "su
 it failed repeatedly or its log cannot be read. suspended: its log is unfinished and no runtime has it at work."""
 
 
+@masks_errors(lambda run: run._runtime.redactor)
 class Run(Orders):
     """A run of a runtime, live or finished. Thread-safe; every order returns when what it led to is durable.
 

@@ -15,7 +15,7 @@ from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
 from .sealing import Cipher, Encryption, KeySource
 from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
 from .system import Clock, Ids
-from .tools import ApprovalTerms, AsksFirst, Desk, Tool, ToolContext, ToolMode
+from .tools import ApprovalTerms, AsksFirst, Desk, NeedsSecrets, Tool, ToolContext, ToolMode
 from .views import View, ViewStanding
 
 __all__ = [
@@ -47,6 +47,7 @@ __all__ = [
     "MOST",
     "Model",
     "ModelRequest",
+    "NeedsSecrets",
     "Palette",
     "Parcel",
     "Phase",

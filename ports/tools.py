@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from ..events import EffectClass, OnExpiry
+from ..redaction import Secret
 from .models import ToolSpec
 
 
@@ -16,7 +17,7 @@ class ToolContext(msgspec.Struct, frozen=True):
 
     desk: what the tool may ask of its run; None in a child process. epoch: the host's ownership of the journal, higher
     with each host: something that remembers the highest it has seen can refuse a host that was stopped on its way to it
-    and succeeded meanwhile.
+    and succeeded meanwhile. secrets: those that the tool needs, by name (`NeedsSecrets`).
     """
 
     run_id: str
@@ -25,6 +26,7 @@ class ToolContext(msgspec.Struct, frozen=True):
     caller_id: str = ""
     desk: Desk | None = None
     epoch: int = 0
+    secrets: Mapping[str, Secret] = {}
 
 
 class Desk(Protocol):
@@ -68,6 +70,16 @@ class AsksFirst(Protocol):
 
     def approval(self, arguments: str) -> ApprovalTerms | None:
         """The terms for a call with these arguments (JSON text that passed `check`), or None if it may just start."""
+        ...
+
+
+@runtime_checkable
+class NeedsSecrets(Protocol):
+    """A tool that is given registered secrets when it runs."""
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """Their names; `ToolContext.secrets` has their values."""
         ...
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 
@@ -54,6 +54,8 @@ from .messages import (
 )
 from .refusal import Refusal
 from .surroundings import RunLost, RunOver, Surroundings, WantChild
+
+T = TypeVar("T")
 
 TIMED = frozenset((RetryStep, EndByDeadline, ReachSoftTimeout, ExpireApproval))
 """Messages of timers, which may be early: then they are owed again."""
@@ -105,7 +107,7 @@ class RunActor(PooledActor):
 
     def take(self, message: RunMessage, asked: Asked | None) -> None:
         """Decide on `message` and append what it led to."""
-        message = cleaned(message)
+        message = cleaned(self.redact(message))
         now_ms = self.now_ms()
         try:
             facts = self.decide(message, now_ms)
@@ -130,6 +132,10 @@ class RunActor(PooledActor):
         """The run's decision; a method so that a simulation can plant a mistake here."""
         return decide(self.state, message, now_ms)
 
+    def redact(self, told: T) -> T:
+        """A message or a fact without secrets; a method so that a simulation can plant a mistake here."""
+        return self.around.vault.redactor.struct(told)
+
     def append(self, facts: list[Any], message: RunMessage, asked: Asked | None, now_ms: int) -> None:
         """Encode `facts`, fold them, and hand them to the journal."""
         around, address = self.around, self.address
@@ -138,7 +144,7 @@ class RunActor(PooledActor):
         stored: list[Stored] = []
         seal = self.seal(facts[0])
         version, previous, state, transcript = self.version, self.hash, self.state, self.transcript
-        for fact in facts:
+        for fact in map(self.redact, facts):  # again: what was harmless in pieces may be put together here
             version += 1
             one = encode_event(
                 fact,

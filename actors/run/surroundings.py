@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from ...ports import Clock, Critic, Desk, Ids, Journal
+from ...redaction.vault import Vault
 from ..address import Address
 from ..calls import Calls
 from ..children import ChildCall
@@ -27,6 +28,7 @@ class Surroundings:
     """What every run of a runtime shares. tell_supervisor: where a run says that it is over, lost, or wants a child.
     budget: reserves with callers' budgets. critic_of: who watches a run. observers: tells critics' actors.
     desk: what a tool may ask of its run. sleep_after_s: a run that has waited so long for a person gives up its actor.
+    vault: the host's secrets, masked in every fact.
     """
 
     journal: Journal
@@ -40,6 +42,7 @@ class Surroundings:
     observers: Observers | None = None
     desk: Callable[[RunActor, str], Desk] | None = None
     sleep_after_s: float = 60.0
+    vault: Vault = field(default_factory=Vault)
 
 
 class Reserver(Protocol):

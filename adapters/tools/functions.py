@@ -14,6 +14,8 @@ import msgspec
 
 from ...events import EffectClass
 from ...ports import ApprovalTerms, ToolContext, ToolMode, ToolSpec
+from ...redaction import Secret
+from ...redaction.secret import is_reference
 from .approval import Approval, read_approval
 from .reference import find_tool, reference
 
@@ -28,7 +30,8 @@ class FunctionTool(Generic[P, R]):
     """A typed function as a `Tool`; calling it still calls the function.
 
     spec: name, description and the JSON Schema of its arguments, always a closed object. A parameter annotated
-    `ToolContext` receives the call's context and is not part of the schema. Made by `tool`.
+    `ToolContext` receives the call's context, one annotated `Secret` the registered secret that its default names; they
+    are not part of the schema. secrets: the names of those. Made by `tool`.
     """
 
     def __init__(
@@ -49,7 +52,8 @@ class FunctionTool(Generic[P, R]):
             raise ValueError(f"{where}, timeout_s: expected seconds > 0 or None, got {timeout_s!r}")
         self.timeout_s = timeout_s
         self._function = function
-        self._arguments, self._contexts = _signature(function, where)
+        self._arguments, self._contexts, self._secrets = _signature(function, where)
+        self.secrets = tuple(dict.fromkeys(self._secrets.values()))
         self._asking = read_approval(approval, self._arguments.__struct_fields__, where)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             self._arguments, strict=False, dec_hook=_from_text
@@ -105,6 +109,7 @@ class FunctionTool(Generic[P, R]):
 
         Raises:
             ValueError: the arguments do not fit.
+            LookupError: `context` has not the secrets that it needs.
             Exception: whatever the function raises.
         """
         if self.mode != "process":
@@ -121,6 +126,10 @@ class FunctionTool(Generic[P, R]):
             raise ValueError(self._explain(error)) from error
         for context_name in self._contexts:
             keywords[context_name] = context
+        for parameter, secret_name in self._secrets.items():
+            if secret_name not in context.secrets:
+                raise LookupError(f"the secret {secret_name!r} of {self.spec.name} was not given")
+            keywords[parameter] = context.secrets[secret_name]
         function = cast("Callable[..., Any]", self._function)
         if self.mode == "async":
             return _awaited(function(**keywords))
@@ -267,14 +276,19 @@ def _mode(function: Callable[..., Any], mode: ToolMode | None, where: str) -> To
     return mode
 
 
-def _signature(function: Callable[..., Any], where: str) -> tuple[type[msgspec.Struct], tuple[str, ...]]:
-    """The struct of the function's arguments, and the names of the parameters that take the context."""
+def _signature(
+    function: Callable[..., Any], where: str
+) -> tuple[type[msgspec.Struct], tuple[str, ...], dict[str, str]]:
+    """The struct of the function's arguments, the names of the parameters that take the context, and the secrets by the
+    parameters that take them.
+    """
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except Exception as error:  # hints are code of the user's module
         raise TypeError(f"{where}: its type hints cannot be read ({error}); name types its module knows") from error
     fields: list[tuple[str, Any, Any]] = []
     contexts: list[str] = []
+    secrets: dict[str, str] = {}
     for parameter in inspect.signature(function).parameters.values():
         here = f"{where}, parameter {parameter.name!r}"
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -284,6 +298,10 @@ def _signature(function: Callable[..., Any], where: str) -> tuple[type[msgspec.S
         hint = hints[parameter.name]
         if hint is ToolContext:
             contexts.append(parameter.name)
+        elif hint is Secret:
+            secrets[parameter.name] = _secret_name(parameter, here)
+        elif Secret in get_args(hint):
+            raise TypeError(f'{here}: expected `{parameter.name}: Secret = secret("name")`, got {hint}')
         else:
             fields.append((parameter.name, hint, _default(parameter.default)))
     required = [
@@ -294,7 +312,14 @@ def _signature(function: Callable[..., Any], where: str) -> tuple[type[msgspec.S
         msgspec.json.Decoder(struct, dec_hook=_from_text)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{where}: a model cannot fill in these arguments: {error}") from error
-    return struct, tuple(contexts)
+    return struct, tuple(contexts), secrets
+
+
+def _secret_name(parameter: inspect.Parameter, here: str) -> str:
+    given = parameter.default
+    if not isinstance(given, Secret) or not is_reference(given):
+        raise TypeError(f'{here}: expected a default that names the secret, as in secret("github")')
+    return given.name
 
 
 def _default(value: Any) -> Any:

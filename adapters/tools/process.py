@@ -50,7 +50,8 @@ async def run_in_process(call: Callable[[str, ToolContext], str], arguments: str
     """Run `call(arguments, context)` in a new process and return its result, cut to what a fact holds.
 
     The child is a fresh interpreter: it is sent `call` pickled, imports the module it comes from, and has no file or
-    socket of this process except standard error, where its standard output goes too; `context.desk` is None there. It
+    socket of this process except standard error, where its standard output goes too; `context.desk` is None there, and
+    secrets come through the pipe that the order comes through, which nobody else can read. It
     leads its own session. When the call is over, cancelled, or this process dies, it is killed with everything it
     started, except what left its process group.
 
@@ -106,9 +107,10 @@ async def _run(order: bytes) -> str:
 
 
 def _order(call: Callable[[str, ToolContext], str], arguments: str, context: ToolContext) -> bytes:
-    context = msgspec.structs.replace(context, desk=None)  # it belongs to this process
+    secrets = {name: secret.reveal() for name, secret in context.secrets.items()}
+    context = msgspec.structs.replace(context, desk=None, secrets={})  # the desk belongs to this process
     try:
-        order = pickle.dumps((call, arguments, context))
+        order = pickle.dumps((call, arguments, context, secrets))
     except ValueError:
         raise
     except Exception as error:

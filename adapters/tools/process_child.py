@@ -12,7 +12,10 @@ import sys
 import threading
 from typing import IO, Any, Final
 
+import msgspec
+
 from ...events.clean import MAX_TEXT, clean_text
+from ...redaction import Secret
 
 RESULT: Final = 0
 FAILED: Final = 1
@@ -39,7 +42,9 @@ def answer(line: socket.socket, order: IO[bytes]) -> None:
     threading.Thread(target=_die_with_the_host, args=(order,), name="executus-host", daemon=True).start()
     _loading = line
     try:
-        call, arguments, context = pickle.loads(sent)  # noqa: S301
+        call, arguments, context, secrets = pickle.loads(sent)  # noqa: S301
+        given = {name: Secret(value).named(name) for name, value in secrets.items()}
+        context = msgspec.structs.replace(context, secrets=given)
     except BaseException as error:
         _send(
             line, UNLOADED, "", f"the tool could not be loaded in its process: {type(error).__name__}: {_text(error)}"
