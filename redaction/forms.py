@@ -73,7 +73,9 @@ def _written(text: str) -> Iterator[str]:
     data = text.encode()
     for shown in (repr(text), repr(data)):
         inner = shown[shown.index(shown[-1]) + 1 : -1]
-        yield from (inner, inner.replace("\\'", "'"), inner.replace("\\", "\\\\"))
+        for one in {inner, inner.replace("\\'", "'")}:
+            yield one
+            yield from _json(one)
     yield html.escape(text)
     yield html.escape(text, quote=False)
     yield html.escape(text).replace("&#x27;", "&#39;")

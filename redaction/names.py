@@ -162,6 +162,8 @@ def _assigned(text: str, low: str, place: int, end: int) -> Span | None:
     quote = assigned["open"]
     if quote is None:
         first, last = assigned.span("bare")
+        if text[last : last + 1] in ("(", "["):  # code
+            return None
         while last > first and text[last - 1] in ".:":  # a sentence's end
             last -= 1
     else:

@@ -14,7 +14,9 @@ LONGEST_WORD: Final = 8_192
 
 _LAST_WORD: Final = re.compile(r"""[^\s"',;{}()<>|]*\Z""")
 _BREAKS: Final = re.compile(r"""[\s"',;{}()<>|]""")
-_KEY: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{0,48}(?:PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,-]*)?\Z")
+_KEY: Final = re.compile(
+    r"-----BEGIN (?:[A-Z0-9 ]{0,48}-{0,4}|[A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s\\:,-]*)\Z"
+)
 
 
 class Stream:
