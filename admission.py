@@ -270,7 +270,7 @@ async def _stage(plan: Planned, stager: FileStager | None, redactor: Redactor) -
     facts: list[InputStaged] = []
     told: list[InputPart] = []
     for file in plan.files if stager is not None else ():
-        file = structs.replace(file, name=redactor.identifier(file.name), media_type=redactor.text(file.media_type))
+        file = structs.replace(file, name=redactor.file_name(file.name), media_type=redactor.text(file.media_type))
         info, agent = started.info, started.agent
         call = partial(stager.stage, info.run_id, agent.name, file.name, file.media_type, file.content)  # type: ignore[union-attr]
         file_id = await asyncio.to_thread(call)

@@ -57,6 +57,8 @@ class RunDesk:
 
     def keep(self, name: str, content: bytes, media_type: str = "application/octet-stream") -> str:
         """See `ports.Desk.keep`."""
+        if isinstance(name, str):
+            name = self._actor.around.vault.redactor.file_name(name)
         seal = self._actor.around.journal.seal(self._actor.address.run_id, files=True)
         stored = kept(
             self._artifacts, self._check(name), content, media_type, self._call, self._actor.address.run_id, seal

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable
 from pathlib import Path
 
+from executus import Secret, secret
 from executus.adapters.tools.functions import tool
 from executus.adapters.tools.process import run_in_process
 from executus.ports import ToolContext, ToolSpec
@@ -136,3 +137,16 @@ class Shout:
 
     def shout(self, arguments: str, context: ToolContext) -> str:
         return arguments + self.mark
+
+
+@tool(mode="process", effect="pure")
+def prove(code: str, token: Secret = secret("github")) -> str:
+    """What the tool's process knows of the secret, and where from."""
+    with Path("/proc/self/environ").open("rb") as environment, Path("/proc/self/cmdline").open("rb") as line:
+        seen = token.reveal().encode() in environment.read() + line.read()
+    return f"{code} {len(token.reveal())} {token} {seen}"
+
+
+@tool(mode="process")
+def spill(token: Secret = secret("github")) -> str:
+    raise ValueError(f"rejected {token.reveal()}")
