@@ -9,6 +9,7 @@ from typing import Any
 from sim_deliveries import deliver
 from sim_journal import SimJournal
 from sim_purses import MOST_CALL
+from sim_secrets import spoken
 from sim_world import SimClock, SimIds, SimScheduler, SimTimer, World
 
 from executus.actors.calls import Loaded
@@ -134,7 +135,8 @@ class SimCalls:
             return SimTimer(lambda: None)
         key = {"step": request.step, "attempt": request.attempt}
         if world.strikes("model fails", who.model_fails):
-            message: Any = AcceptModelFailure(**key, error="overloaded", jitter=world.rng.random())
+            error = spoken(world, f"model {request.run_id} {key}", "overloaded")
+            message: Any = AcceptModelFailure(**key, error=error, jitter=world.rng.random())
         else:
             answer = world.script(agent, request)
             plans = tuple(self.plan(agent, part) for part in answer.parts if isinstance(part, ToolCall))
@@ -169,11 +171,11 @@ class SimCalls:
         kind = world.rng.random()
         if world.faulty() and kind < who.tool_fails / 2:
             world.note("tool given up")
-            return self.answer(AcceptUnknown(call=call.call, reason="it was given up"), reply)
+            return self.answer(AcceptUnknown(call=call.call, reason=spoken(world, f"clock {context.key}", "it was given up")), reply)
         failed = world.faulty() and kind < who.tool_fails
         if failed:
             world.note("tool fails")
-        message = AcceptResult(call=call.call, text=f"result of {context.key}", is_error=failed)
+        message = AcceptResult(call=call.call, text=spoken(world, f"tool {context.key}", f"result of {context.key}"), is_error=failed)
         return self.answer(message, reply)
 
     def child(
@@ -184,7 +186,7 @@ class SimCalls:
             return SimTimer(lambda: None)
         world.maybe_crash("at a birth")
         if world.strikes("palette fails", world.governance.palette_fails):
-            return self.answer(f"{name} cannot be resolved now", reply)
+            return self.answer(spoken(world, f"palette {self.scheduler.awake()}", f"{name} cannot be resolved now"), reply)
         _, delegate = agent.delegates[name]
         return self.answer(ChildOrder(resolved(name), delegate, "do your part"), reply)
 
@@ -254,7 +256,7 @@ class SimCalls:
         kind = rng.random()
         verdict: Any = Continue()
         if kind < 0.1:
-            verdict = Continue("slow")
+            verdict = Continue(spoken(self.world, f"critic {trace.info.run_id} {trace.state.step}", "slow"))
         elif kind < 0.3:
             verdict = Steer(f"hint {rng.getrandbits(32)}")
         elif kind < 0.5:
@@ -262,7 +264,10 @@ class SimCalls:
         elif kind < 0.65:
             verdict = Raise(rng.choice((1, 3, 1000)), "it works")
         elif kind < 0.72:
-            verdict = Kill("it loops", {"step": trace.state.step})
+            verdict = Kill(
+                spoken(self.world, f"critic {trace.info.run_id}", "it loops"),
+                {"step": trace.state.step, spoken(self.world, f"evidence {trace.info.run_id}", "why"): ["x"]},
+            )
         return Judged(verdict, Usage(rng.randint(0, 3), rng.randint(0, 3)), "sim:critic") if kind > 0.6 else verdict
 
     def nonsense(self) -> Any:

@@ -10,6 +10,7 @@ from sim_calls import AGENTS
 from sim_deliveries import redeliver
 from sim_forks import go_on
 from sim_host import Host
+from sim_secrets import spoken
 from sim_world import SimClock, SimIds, World
 
 from executus.actors.address import Address
@@ -117,7 +118,11 @@ class Client:
         elif kind < 0.7:
             self.steer(host, address)
         elif kind < 0.8:
-            self.order(host, address, Asked(LogNote(type="host", payload={"n": 1})))
+            self.order(
+                host,
+                address,
+                Asked(LogNote(type="host", payload={"n": [spoken(self.world, f"host {self.world.now}", "1")]})),
+            )
         elif kind < 0.86:
             self.order(host, address, UrgentAsked(CancelRun(by="client", reason="enough")))
 

@@ -10,6 +10,7 @@ from sim_calls import AGENTS, SimCalls, SimCritic
 from sim_deliveries import SimCourier
 from sim_journal import SimJournal
 from sim_purses import SimPrices
+from sim_secrets import VAULT
 from sim_world import SimClock, SimIds, SimScheduler, World
 
 from executus.actors.address import Address
@@ -95,6 +96,7 @@ class Host:
             critic_of=self.critic_of,
             observers=self.observers,
             sleep_after_s=world.governance.sleep_after_s,
+            vault=VAULT,
         )
         if world.supervisor is None:
             world.supervisor = supervisor_of(world)

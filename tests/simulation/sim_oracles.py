@@ -10,6 +10,7 @@ from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
 from sim_purses import SimPrices
 from sim_seals import opening
+from sim_secrets import judge_secrets
 
 from executus.errors import LogCorrupt, RunQuarantined
 from executus.events import (
@@ -78,6 +79,7 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
     problems += judge_family(world, host)
     problems += judge_ledgers(world, host)
     problems += judge_deliveries(world, host)
+    problems += judge_secrets(world)
     watched = set(host.observers._watched)
     if not watched <= set(host.directory):
         problems.append("C7: a run that is over is still watched")

@@ -211,6 +211,8 @@ class World:
         """Calls that wait for a person, as a person sees them: by durable facts."""
         self.times: list[float] = []
         """When each event became durable, by position, in awake time."""
+        self.spoken: set[str] = set()
+        """Who has said the secret."""
         self.births: list[str] = []
         """Runs that have just said that they start a child."""
         self.outbox = Outbox()
