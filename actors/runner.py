@@ -158,7 +158,7 @@ class CallRunner:
                 reply = await answer if inspect.isawaitable(answer) else answer
             if not isinstance(reply, Reply):
                 raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
-            reply = self._priced(_checked(self._vault.redactor.struct(reply), model), model)
+            reply = self._priced(_checked(self._vault.redactor.texts(reply), model), model)
             if shown is not None:
                 shown.close()
         except BaseException as error:  # also what would end the loop: SystemExit in a model is its failure

@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 MOST: int = 64
 """Exceptions of a chain that are looked at."""
+DEEP: int = 3
+"""Levels of what an exception holds that are looked at; it may hold itself."""
 
 
 def mask_error(error: BaseException, redactor: Redactor) -> None:
@@ -34,12 +36,12 @@ def mask_error(error: BaseException, redactor: Redactor) -> None:
 
 
 def _mask_one(error: BaseException, redactor: Redactor) -> None:
-    args = redactor.data(error.args)
+    args = redactor.data(error.args, depth=DEEP)
     if args is not error.args:
         error.args = args
     fields: dict[str, Any] = getattr(error, "__dict__", {})
     for name, value in list(fields.items()):
-        masked: Any = redactor.data(value)
+        masked: Any = redactor.data(value, depth=DEEP)
         if masked is not value:
             fields[name] = masked
     for name in ("filename", "filename2", "strerror", "object", "msg", "text"):  # where Python's own keep their words

@@ -124,11 +124,18 @@ class Redactor:
         return masked  # type: ignore[no-any-return]
 
     def struct(self, value: T) -> T:
-        """A message or a fact with every secret in it masked; the same object if there is none."""
+        """A fact with every secret in it masked; the same object if there is none."""
         masked: Any = value if self.idle else self._struct(value, MAX_DEPTH)
         return masked  # type: ignore[no-any-return]
 
-    def _value(self, value: Any, way: Way, depth: int) -> Any:
+    def texts(self, value: T) -> T:
+        """A message with every secret in its texts masked, and its JSON values left for later: until they are cleaned
+        they may hold anything, themselves among it.
+        """
+        masked: Any = value if self.idle else self._struct(value, MAX_DEPTH, json=False)
+        return masked  # type: ignore[no-any-return]
+
+    def _value(self, value: Any, way: Way, depth: int, json: bool = True) -> Any:
         kind = cast("Any", type(value))  # pyright: ignore[reportUnknownArgumentType]
         if kind is str:
             return self.text(value) if way == "text" else self._masked(value, way)
@@ -137,9 +144,9 @@ class Redactor:
         if depth <= 0:
             return value
         if kind is dict:
-            return self._dict(value, way, depth)
+            return self._dict(value, way, depth) if json else value
         if kind is tuple or kind is list:
-            new = [self._value(one, way, depth - 1) for one in value]
+            new = [self._value(one, way, depth - 1, json) for one in value]
             joined = _texts(new) if kind is tuple and len(new) > 1 else ()
             if joined:
                 self._join(new, joined)
@@ -147,7 +154,7 @@ class Redactor:
                 return value
             return cast("Any", tuple(new) if kind is tuple else new)
         if isinstance(value, msgspec.Struct):
-            return self._struct(value, depth)
+            return self._struct(value, depth, json)
         if isinstance(value, str):
             return self._masked(str.__str__(value), way)
         return value
@@ -164,13 +171,13 @@ class Redactor:
             new[name] = masked
         return value if same else new
 
-    def _struct(self, value: Any, depth: int) -> Any:
+    def _struct(self, value: Any, depth: int, json: bool = True) -> Any:
         changes: dict[str, Any] | None = None
         for name, way in texts_of(value):
             old = getattr(value, name)
             if old is None or old == ():
                 continue
-            new = self._value(old, way, depth - 1)
+            new = self._value(old, way, depth - 1, json)
             if new is not old:
                 changes = changes or {}
                 changes[name] = new

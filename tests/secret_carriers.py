@@ -252,6 +252,10 @@ def _live(root: Path, told: Told, secrets: Mapping[str, str], options: dict[str,
             runtime.start("hung", {"x": told["host error"]})  # type: ignore[arg-type]
         except TypeError as error:
             heard.append(repr(error))
+        try:
+            hung.steer([told["host error"]])  # type: ignore[arg-type]
+        except TypeError as error:
+            heard.append(repr(error))
         hung.cancel(told["cancelled because"])
         runtime.start("phased", "x").result(DEADLINE_S)
         logging.getLogger("executus.calls").warning("so it is: %s", told["log line"])

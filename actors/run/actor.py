@@ -15,6 +15,7 @@ import msgspec
 from ...errors import ExecutusError, MessageRefused
 from ...events import Fact, RunFinished, RunStarted, Seal, Withheld, idempotency_key
 from ...events.codec import Stored, encode_event
+from ...events.shape import FactStruct
 from ...ports import Clock, ModelRequest, ToolContext
 from ...projections import (
     CallModel,
@@ -107,7 +108,7 @@ class RunActor(PooledActor):
 
     def take(self, message: RunMessage, asked: Asked | None) -> None:
         """Decide on `message` and append what it led to."""
-        message = cleaned(self.redact(message))
+        message = cleaned(self.redact(message))  # in this order: a cut could leave half of a secret
         now_ms = self.now_ms()
         try:
             facts = self.decide(message, now_ms)
@@ -134,7 +135,8 @@ class RunActor(PooledActor):
 
     def redact(self, told: T) -> T:
         """A message or a fact without secrets; a method so that a simulation can plant a mistake here."""
-        return self.around.vault.redactor.struct(told)
+        redactor = self.around.vault.redactor
+        return redactor.struct(told) if isinstance(told, FactStruct) else redactor.texts(told)
 
     def append(self, facts: list[Any], message: RunMessage, asked: Asked | None, now_ms: int) -> None:
         """Encode `facts`, fold them, and hand them to the journal."""
@@ -144,7 +146,7 @@ class RunActor(PooledActor):
         stored: list[Stored] = []
         seal = self.seal(facts[0])
         version, previous, state, transcript = self.version, self.hash, self.state, self.transcript
-        for fact in map(self.redact, facts):  # again: what was harmless in pieces may be put together here
+        for fact in map(self.redact, facts):  # again: JSON, and what was harmless in pieces and is put together here
             version += 1
             one = encode_event(
                 fact,

@@ -47,6 +47,22 @@ def test_a_secret_in_the_middle_of_what_is_encoded_as_a_whole_is_masked(
             assert piece == left or data[:3] not in base64.urlsafe_b64decode(piece[: len(piece) // 4 * 4])
 
 
+@pytest.mark.parametrize("size", range(8, 14))
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("after", range(4))
+def test_nothing_is_left_of_a_secret_in_base64_not_even_at_its_ends(size: int, before: int, after: int) -> None:
+    import base64
+
+    value = "k7Qm2ZxW9vRt4Lp8"[:size]
+    text = base64.b64encode(b"\xff" * before + value.encode() + b"\xff" * after).decode()
+    masked = Redactor([("s", value)], masks=()).text(text)
+    left, right = masked.split("[secret:s]")
+    assert left == "////"[: before * 8 // 6]
+    assert len(right.rstrip("=")) == (before + size + after) * 8 // 6 + ((before + size + after) % 3 > 0) - -(
+        -(before + size) * 8 // 6
+    )
+
+
 @given(st.lists(secret_values, min_size=2, max_size=5, unique=True), st.randoms(use_true_random=False))
 @settings(max_examples=200, deadline=None)
 def test_several_secrets_in_one_text_are_all_masked(values: list[str], rng: random.Random) -> None:

@@ -106,6 +106,14 @@ def test_an_exception_its_notes_and_what_it_came_from_are_masked() -> None:
     assert whole.count("[secret:db]") >= 5
 
 
+def test_an_exception_that_holds_itself_is_masked_on_its_face() -> None:
+    endless: list[Any] = [VALUE]
+    endless += [endless, endless]
+    error = ValueError(VALUE, endless)
+    mask_error(error, REDACTOR)
+    assert error.args[0] == "[secret:db]"
+
+
 def test_what_an_exception_refuses_is_its_own_affair() -> None:
     class Stubborn(Exception):
         def __setattr__(self, name: str, value: Any) -> None:

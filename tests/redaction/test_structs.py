@@ -143,6 +143,11 @@ def test_a_value_that_holds_itself_is_looked_at_once_and_a_deep_one_to_some_dept
     for _ in range(10_000):
         deep = [deep]
     assert REDACTOR.data(deep) is deep
+    twice: list[Any] = [VALUE]
+    twice += [twice, twice]
+    note = messages.LogNote(type=VALUE, payload={"x": twice})
+    assert REDACTOR.texts(note).type == "[secret:s]"
+    assert REDACTOR.texts(note).payload == {"x": twice}
 
 
 def test_structs_without_text_are_not_walked() -> None:

@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from package_source import ROOT, modules, tree_of
 from planted_secrets import WRITTEN, leaks, random_secret
+from runtime_support import FunctionModel, said
 from secret_carriers import CARRIERS, NAMES_OF_FILES, ONE_LINE, live
 
-from executus import Runtime
+from executus import Agent, Runtime, ScriptedModel
 from executus.redaction import Redactor
 
 SECRETS = {"github": "ghq+Correct/Horse=Battery9", "db": "pa$$-W0rd'\"<&>\\é-and-more", "plain": "k7Qm2ZxW9vRt4Lp8"}
@@ -49,6 +50,29 @@ def test_nothing_is_left_of_a_secret_that_comes_in_everywhere(tmp_path: Path) ->
     assert b"[secret:plain]" in left["deltas"]
     assert b"so it is: before [secret:plain] after" in left["log lines"]
     assert left["told"].count(b"[secret:plain]") > 5
+    names = [where for where in left if where.startswith("name ")]
+    named = [where for where in names if where.endswith("/a [secret-plain] b")]
+    assert len(named) == 1, "an artifact is delivered under its name"
+
+
+def test_whoever_chooses_by_run_is_told_of_it_as_its_log_has_it(opened: Any) -> None:
+    seen: list[Any] = []
+    value = SECRETS["plain"]
+
+    def choose(info: Any) -> Any:
+        seen.append(info)
+        return True
+
+    agents = [Agent("a", model=ScriptedModel(["well"]))]
+    runtime = opened(
+        None, agents, secrets=SECRETS, critic=lambda info: seen.append(info), durable=choose, record=choose
+    )
+    run = runtime.start("a", "x", caller=value, request_id=f"r {value}", inputs={"password": "hunter2"})
+    assert run.result(10).status == "ok"
+    assert runtime.start("a", "x", caller=value, request_id=f"r {value}").id == run.id
+    assert len(seen) >= 5
+    assert value not in repr(seen)
+    assert "hunter2" not in repr(seen)
 
 
 @given(st.integers(0, 1 << 30))
@@ -83,17 +107,13 @@ def test_a_secret_that_a_cut_would_halve_is_masked_before(tmp_path: Path) -> Non
     told = dict.fromkeys(("steer", "model error", "receipt", "tool error", "delivery error", "approved by"), halved)
     told["tool result"] = "x" * ((1 << 19) - 80) + value + "y" * (1 << 20)
     left = live(tmp_path, told, SECRETS)
-    for size in range(6, len(value)):
+    for size in range(4, len(value)):
         assert value[:size].encode() + b"\n" not in left["facts"]
         assert ("x" + value[:size]).encode() not in left["facts"]
 
 
 def test_a_run_resumed_from_its_log_says_what_it_said_live(tmp_path: Path) -> None:
     """The live model and the replay hear the same words: the state is folded from what was stored."""
-    from runtime_support import FunctionModel, said
-
-    from executus import Agent
-
     heard: list[str] = []
 
     def answer(request: Any) -> Any:

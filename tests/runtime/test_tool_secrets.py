@@ -87,6 +87,25 @@ def test_a_mark_that_the_model_repeats_is_text_for_the_tool(opened: Any) -> None
     assert heard == ["[secret:github]"]
 
 
+def test_what_a_call_is_checked_by_is_what_it_will_be_run_with(opened: Any) -> None:
+    checked: list[str] = []
+
+    class Checking:
+        spec = deploy.spec
+        effect, mode, timeout_s = "pure", "thread", None
+
+        def check(self, arguments: str) -> str | None:
+            checked.append(arguments)
+            return None
+
+        def call(self, arguments: str, context: ToolContext) -> str:
+            checked.append(arguments)
+            return ""
+
+    result_of(opened, Checking(), [call("deploy", branch=f"main {VALUE}")])
+    assert checked == ['{"branch":"main [secret:github]"}'] * 2
+
+
 def test_a_host_can_add_a_secret_and_change_one(opened: Any) -> None:
     agent = Agent("a", model=ScriptedModel([[call("deploy_later", branch="b")], "done"]), tools=[deploy_later])
     runtime: Runtime = opened(None, [agent], secrets={"github": VALUE, "db": "staple-of-the-db"})
