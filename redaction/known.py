@@ -56,6 +56,8 @@ class Known:
         """a word as long as one in every form: a text without one has no secret"""
         self.longest = max(map(len, forms), default=0)
         """characters of the longest form"""
+        self.shortest = min(map(len, forms), default=0)
+        """characters of the shortest one"""
         self._least = min(by_size.values(), default=0)
 
     def __bool__(self) -> bool:

@@ -18,6 +18,9 @@ from .secret import mark_of
 LIKELY: Final = 12
 """Characters of a secret at least, under the less certain names."""
 
+SHORTEST_NAMED: Final = 10
+"""Characters of a name and what stands under it, or of an address with a password, at least."""
+
 MARK: Final = mark_of("by-name")
 
 
@@ -117,13 +120,11 @@ def _is_sentence(value: str) -> bool:
 def named(text: str, words: bytes) -> list[Span]:
     """Where `text` has a secret under its name. words: `shapes.words_of` its UTF-8."""
     spans: list[Span] = []
-    if "://" in text and "@" in text:
+    if "@" in text and "://" in text:
         for found in _ADDRESS.finditer(text):
             value = found[1]
             if "[secret:" not in value and not _REFERENCE.match(value) and value.lower() not in _PLACEHOLDERS:
                 spans.append((found.start(1), found.end(1), MARK))
-    if "=" not in text and ":" not in text:
-        return spans
     low = text.lower()
     if len(low) != len(text):  # a few letters become two: places would not fit
         low = "".join([one if len(one) == 1 else "?" for one in map(str.lower, text)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import typing
 from collections.abc import Collection, Iterable
@@ -10,8 +11,8 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 import msgspec
 
 from .known import SHORTEST_PART, Known, Span
-from .names import hidden, named
-from .shapes import shaped, words_of
+from .names import SHORTEST_NAMED, hidden, named
+from .shapes import LONG_WORD, PRIVATE_KEY, SHORTEST_SHAPE, shaped, words_of
 
 Mask: TypeAlias = Literal["shapes", "names"]
 """What is masked beside registered values: what has the shape of a secret, and what stands under the name of one."""
@@ -19,12 +20,16 @@ MASKS: Final[tuple[Mask, ...]] = ("shapes", "names")
 
 ROUNDS: Final = 8
 """How often a text is looked at again after something in it was masked: a mark may stand beside a part of a secret."""
-REMEMBERED: Final = 512
-"""Texts that are remembered as clean: each is looked at as part of a message, and again as part of a fact."""
-WORTH_REMEMBERING: Final = 64
+REMEMBERED: Final = 1 << 20
+"""Characters of texts that are remembered as clean: each is looked at as part of a message, and again of a fact."""
+SEEN: Final = 64
+"""Tuples that are remembered as clean, for the same reason."""
 MAX_DEPTH: Final = 80
 _CUT: Final = "characters left out; sha256 of the whole: "
 _CUT_MARK: Final = re.compile(rf"\n\[… \d+ {_CUT}[0-9a-f]{{64}} …\]\n")
+
+_PLAIN: Final = frozenset((int, float, bool, type(None)))
+_FLAT: Final = _PLAIN | {str, bytes}
 
 IDS: Final = frozenset(
     (
@@ -49,26 +54,22 @@ class Redactor:
     def __init__(self, values: Iterable[tuple[str, str]] = (), masks: Collection[Mask] = MASKS) -> None:
         self.known = Known(values)
         self._shapes, self._names = "shapes" in masks, "names" in masks
-        self._clean: dict[int, str] = {}
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing that it would mask."""
-        return not (self.known or self._shapes or self._names)
+        sizes = {"opaque": [self.known.shortest] if self.known else []}
+        sizes["id"] = [*sizes["opaque"], *([SHORTEST_SHAPE] if self._shapes else [])]
+        sizes["text"] = [*sizes["id"], *([SHORTEST_NAMED] if self._names else [])]
+        self.idle = not (self.known or self._shapes or self._names)
+        """whether there is nothing that it would mask"""
+        self._least = {way: min(several, default=1 << 62) for way, several in sizes.items()}
+        """by way: characters of a text at least that has something to be masked"""
+        self._clean: dict[tuple[int, Way], str] = {}
+        self._kept = 0
+        self._seen: dict[int, tuple[Any, ...]] = {}
 
     # -------------------------------------------------------------- texts
 
     def text(self, text: str) -> str:
         """`text` with every secret in it masked; the same object if there is none."""
-        if len(text) < WORTH_REMEMBERING:
-            return self._masked(text, "text")
-        if self._clean.get(id(text)) is text:
-            return text
-        masked = self._masked(text, "text")
-        if len(self._clean) >= REMEMBERED:
-            self._clean.clear()
-        self._clean[id(masked)] = masked
-        return masked
+        return self._masked(text, "text")
 
     def identifier(self, text: str) -> str:
         """The same for a text by which things are told apart, see `IDS`."""
@@ -85,21 +86,29 @@ class Redactor:
         spans = self.known.spans(text, data) if self.known else []
         if way != "opaque" and (self._shapes or self._names):
             words = words_of(data)
-            if self._shapes:
+            if self._shapes and (LONG_WORD in words or PRIVATE_KEY in text):
                 spans += shaped(text, data, words)
-            if self._names and way == "text":
+            if self._names and way == "text" and ("=" in text or ":" in text):
                 spans += named(text, words)
         if self.known and _CUT in text:
             spans += self._parts(text)
         return merged(spans) if spans else spans
 
     def _masked(self, text: str, way: Way) -> str:
+        if len(text) < self._least[way]:
+            return text
+        if self._clean.get((id(text), way)) is text:
+            return text
         text = joined(text)
         for _ in range(ROUNDS):
             spans = self.spans(text, way)
             if not spans:
                 break
             text = applied(text, spans)
+        self._kept += len(text)
+        if self._kept > REMEMBERED:
+            self._clean, self._kept = {}, len(text)
+        self._clean[id(text), way] = text
         return text
 
     def _parts(self, text: str) -> list[Span]:
@@ -138,25 +147,40 @@ class Redactor:
     def _value(self, value: Any, way: Way, depth: int, json: bool = True) -> Any:
         kind = cast("Any", type(value))  # pyright: ignore[reportUnknownArgumentType]
         if kind is str:
-            return self.text(value) if way == "text" else self._masked(value, way)
-        if kind is bytes:
-            return self.known.in_bytes(value) if self.known else value
-        if depth <= 0:
+            return self._masked(value, way)
+        if depth <= 0 or kind in _PLAIN:
             return value
+        if kind is tuple or kind is list:
+            return self._several(value, way, depth, json)
         if kind is dict:
             return self._dict(value, way, depth) if json else value
-        if kind is tuple or kind is list:
-            new = [self._value(one, way, depth - 1, json) for one in value]
-            joined = _texts(new) if kind is tuple and len(new) > 1 else ()
-            if joined:
-                self._join(new, joined)
-            if all(one is other for one, other in zip(new, value, strict=True)):
-                return value
-            return cast("Any", tuple(new) if kind is tuple else new)
+        if kind is bytes:
+            return self.known.in_bytes(value) if self.known else value
         if isinstance(value, msgspec.Struct):
             return self._struct(value, depth, json)
         if isinstance(value, str):
             return self._masked(str.__str__(value), way)
+        return value
+
+    def _several(self, value: Any, way: Way, depth: int, json: bool) -> Any:
+        seen = self._seen
+        if seen.get(id(value)) is value:
+            return value
+        new = [self._value(one, way, depth - 1, json) for one in value]
+        if type(value) is list:
+            masked: Any = new if any(map(operator.is_not, new, value)) else value
+            return masked
+        if len(new) > 1:
+            joined = _texts(new)
+            if joined:
+                self._join(new, joined)
+        if any(map(operator.is_not, new, value)):
+            value = tuple(new)
+        # Else not all of it may have been looked at.
+        if depth > MAX_DEPTH // 2 and (json or all(map(_is_flat, new))):
+            if len(seen) >= SEEN:
+                self._seen = seen = {}
+            seen[id(value)] = value
         return value
 
     def _dict(self, value: dict[Any, Any], way: Way, depth: int) -> dict[Any, Any]:
@@ -173,11 +197,17 @@ class Redactor:
 
     def _struct(self, value: Any, depth: int, json: bool = True) -> Any:
         changes: dict[str, Any] | None = None
-        for name, way in texts_of(value):
+        least = self._least
+        for name, way in _fields.get(value.__class__) or texts_of(value):
             old = getattr(value, name)
-            if old is None or old == ():
+            if type(old) is str:
+                if len(old) < least[way]:
+                    continue
+                new = self._masked(old, way)
+            elif old is None or old == ():
                 continue
-            new = self._value(old, way, depth - 1, json)
+            else:
+                new = self._value(old, way, depth - 1, json)
             if new is not old:
                 changes = changes or {}
                 changes[name] = new
@@ -205,6 +235,12 @@ class Redactor:
             if mine:
                 parts[place] = self._struct(msgspec.structs.replace(parts[place], text=applied(text, mine)), 2)
             begin = end
+
+
+def _is_flat(part: Any) -> bool:
+    """Whether it is a struct that holds no other values."""
+    fields: tuple[str, ...] = getattr(part, "__struct_fields__", ())
+    return bool(fields) and all(type(getattr(part, name)) in _FLAT for name in fields)
 
 
 def _texts(parts: list[Any]) -> list[int]:

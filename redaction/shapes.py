@@ -48,6 +48,8 @@ _BEGINS: Final = {
     begin.encode(): (name, re.compile(_LEFT + shape)) for name, begins, shape in SHAPES for begin in begins
 }
 _ANY: Final = tuple(_BEGINS)
+_FIRST: Final = frozenset((*(begin[:2] for begin in _ANY), b"ey"))
+_DOT: Final = ord(".")
 _JWT: Final = re.compile(
     _LEFT + r"eyJ[A-Za-z0-9_-]{10,}\.(?:eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
     r"|[A-Za-z0-9_-]*\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,})"
@@ -59,9 +61,14 @@ _AFTER_A_DOT: Final = (
 )
 _WEBHOOK: Final = re.compile(r"hooks\.slack\.com/services/T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/[A-Za-z0-9]{20,}")
 
+SHORTEST_SHAPE: Final = 20
+"""Characters of a shape at least."""
 _IN_WORDS: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _TABLE: Final = bytes(97 if byte in _IN_WORDS else 32 for byte in range(256))
-_LONG: Final = b"a" * 20
+LONG_WORD: Final = b"a" * SHORTEST_SHAPE
+"""What is in `words_of` a text that has any shape but one."""
+PRIVATE_KEY: Final = "PRIVATE KEY"
+"""What is in a text that has that one."""
 
 
 def words_of(data: bytes) -> bytes:
@@ -74,20 +81,21 @@ def words_of(data: bytes) -> bytes:
 def shaped(text: str, data: bytes, words: bytes) -> list[Span]:
     """Where `text` has the shape of a secret. data, words: the text in UTF-8, and `words_of` it."""
     spans: list[Span] = []
-    if "PRIVATE KEY" in text:
+    if PRIVATE_KEY in text:
         spans += [_span("private-key", found) for found in _PEM.finditer(text)]
-    place = words.find(_LONG)
+    place = words.find(LONG_WORD)
     if place < 0:
         return spans
     dotted = False
     begun: set[bytes] = set()
     while place >= 0:
-        start = words.rfind(b" ", 0, place) + 1
-        if data.startswith(_ANY, start):
-            begun.update(begin for begin in _ANY if data.startswith(begin, start))
-        dotted = dotted or data.startswith(b"eyJ", start) or data[start - 1 : start] == b"."
+        # The leftmost of twenty is the beginning of its word.
+        if data[place : place + 2] in _FIRST:
+            begun.update(begin for begin in _ANY if data.startswith(begin, place))
+            dotted = dotted or data.startswith(b"eyJ", place)
+        dotted = dotted or (place > 0 and data[place - 1] == _DOT)
         end = words.find(b" ", place)
-        place = words.find(_LONG, end) if end >= 0 else -1
+        place = words.find(LONG_WORD, end) if end >= 0 else -1
     for begin in begun:
         name, shape = _BEGINS[begin]
         spans += [_span(name, found) for found in shape.finditer(text)]
