@@ -168,8 +168,8 @@ class Redactor:
             return value
         new = [self._value(one, way, depth - 1, json) for one in value]
         if type(value) is list:
-            masked: Any = new if any(map(operator.is_not, new, value)) else value
-            return masked
+            changed = any(map(operator.is_not, new, cast("list[Any]", value)))
+            return new if changed else value
         if len(new) > 1:
             joined = _texts(new)
             if joined:
