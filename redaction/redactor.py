@@ -168,8 +168,7 @@ class Redactor:
             return value
         new = [self._value(one, way, depth - 1, json) for one in value]
         if type(value) is list:
-            changed = any(map(operator.is_not, new, cast("list[Any]", value)))
-            return new if changed else value
+            return new if any(one is not old for one, old in zip(new, value, strict=True)) else value  # pyright: ignore
         if len(new) > 1:
             joined = _texts(new)
             if joined:

@@ -171,11 +171,15 @@ class SimCalls:
         kind = world.rng.random()
         if world.faulty() and kind < who.tool_fails / 2:
             world.note("tool given up")
-            return self.answer(AcceptUnknown(call=call.call, reason=spoken(world, f"clock {context.key}", "it was given up")), reply)
+            return self.answer(
+                AcceptUnknown(call=call.call, reason=spoken(world, f"clock {context.key}", "it was given up")), reply
+            )
         failed = world.faulty() and kind < who.tool_fails
         if failed:
             world.note("tool fails")
-        message = AcceptResult(call=call.call, text=spoken(world, f"tool {context.key}", f"result of {context.key}"), is_error=failed)
+        message = AcceptResult(
+            call=call.call, text=spoken(world, f"tool {context.key}", f"result of {context.key}"), is_error=failed
+        )
         return self.answer(message, reply)
 
     def child(
@@ -186,7 +190,9 @@ class SimCalls:
             return SimTimer(lambda: None)
         world.maybe_crash("at a birth")
         if world.strikes("palette fails", world.governance.palette_fails):
-            return self.answer(spoken(world, f"palette {self.scheduler.awake()}", f"{name} cannot be resolved now"), reply)
+            return self.answer(
+                spoken(world, f"palette {self.scheduler.awake()}", f"{name} cannot be resolved now"), reply
+            )
         _, delegate = agent.delegates[name]
         return self.answer(ChildOrder(resolved(name), delegate, "do your part"), reply)
 

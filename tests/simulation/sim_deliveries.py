@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from sim_secrets import spoken
 from sim_world import SimTimer, World
 
 from executus.actors.courier import CourierActor
@@ -41,8 +42,8 @@ def deliver(host: Host, parcel: Parcel, timeout_s: float, reply: Callable[[Hande
     fails = world.faulty() and world.rng.random() < world.governance.delivery_fails
     kind = world.rng.choice(("fails", "fails", "hangs", "refuses", "asks for time")) if fails else "takes"
     answers = {
-        "takes": Handed(receipt="taken"),
-        "fails": Handed(error="busy"),
+        "takes": Handed(receipt=spoken(world, f"receiver {parcel.key}", "taken")),
+        "fails": Handed(error=spoken(world, f"receiver {parcel.key} {parcel.attempt}", "busy")),
         "hangs": Handed(error="no answer in time"),
         "refuses": Handed(error="never", final=True),
         "asks for time": Handed(error="busy", retry_after_s=30.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from sim_host import SimRunActor
 from sim_secrets import spoken
 from sim_world import Bugs, World
 
+from executus.actors.courier import CourierActor
 from executus.actors.run.messages import AcceptModelFailure, AcceptResult, AcceptUnknown, KillRun, LogNote
 from executus.events import CriticKilled, NoteLogged, RunFinished, StepFailed, ToolFinished, ToolOutcomeUnknown
+from executus.redaction.vault import Vault
 
 SEARCHED = 5_000
 
@@ -47,6 +50,29 @@ def test_a_funnel_with_a_hole_is_found(name: str) -> None:
     finally:
         logging.disable(logging.NOTSET)
     assert [problem for problem in found if problem.startswith("P15")] != []
+
+
+class SaysReceiptsAsTheyAre(CourierActor):
+    """The courier writes facts of its own; it forgets to mask them."""
+
+    def say(self, errand: Any, fact: Any) -> None:
+        around, self.around = self.around, replace(self.around, vault=Vault())
+        try:
+            super().say(errand, fact)
+        finally:
+            self.around = around
+
+
+def test_a_courier_that_masks_nothing_is_found() -> None:
+    bugs = Bugs()
+    bugs.courier = SaysReceiptsAsTheyAre
+    logging.disable(logging.CRITICAL)
+    try:
+        lives = (episode(seed, bugs, give_up=8_000).problems for seed in range(SEARCHED))
+        found = next((problems for problems in lives if any(one.startswith("P15") for one in problems)), [])
+    finally:
+        logging.disable(logging.NOTSET)
+    assert found != []
 
 
 @pytest.mark.parametrize("kinds", [(AcceptResult,), (ToolFinished,)], ids=["message", "fact"])
