@@ -3,12 +3,12 @@
 A form of at least 15 bytes, wherever it stands, covers one whole block of 8 bytes at a multiple of 8. So the blocks of
 a text at such places, as numbers, are looked up in the set of all blocks that any form can show there; longer forms
 allow for longer steps. Nearly always nothing is found, and the text has no secret. Only the forms whose blocks are
-there are then looked for one by one. Shorter forms are looked for in every text.
+there are then looked for one by one. Forms too short for the step are looked for in every text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 from .forms import Form, forms_of
@@ -17,6 +17,9 @@ from .secret import mark_of
 BLOCK = 8
 LONGEST_STEP = 8
 """Blocks from one that is looked at to the next, at most."""
+
+ALL_BLOCKS = 10
+"""What looking at every block of a text costs, as measured: so many times as much as looking for one form in it."""
 
 WORTH_A_LOOK = 12
 """Characters of a word that ordinary prose seldom has."""
@@ -46,9 +49,8 @@ class Known:
                 self.marks.setdefault(form.text, mark_of(name))
         self._forms = forms
         by_size = {text: len(text.encode()) for text in forms}
-        self._short = tuple(text for text, size in by_size.items() if size < 2 * BLOCK - 1)
-        sizes = [size for size in by_size.values() if size >= 2 * BLOCK - 1]
-        self._step = min((min(sizes) - BLOCK + 1) // BLOCK, LONGEST_STEP) if sizes else 0
+        self._step = _best_step(by_size.values())
+        self._short = tuple(text for text, size in by_size.items() if size < _needed(self._step))
         self._blocks = _blocks(self._step, (text for text in forms if text not in self._short))
         self._keys = frozenset(self._blocks)
         words = (max(map(len, form.encode().translate(_TABLE).split()), default=0) for form in forms)
@@ -88,7 +90,7 @@ class Known:
         if size < self._least or (len(self._word) >= WORTH_A_LOOK and self._word not in data.translate(_TABLE)):
             return set()
         found = {form for form in self._short if form.encode() in data} if self._short else set[str]()
-        if self._step and size >= 2 * BLOCK - 1:
+        if self._step and size >= _needed(self._step):
             view = memoryview(data)[: size - size % BLOCK].cast("Q")
             if not self._keys.isdisjoint(view[:: self._step]):
                 for block in self._keys.intersection(view[:: self._step]):
@@ -131,6 +133,20 @@ class Known:
                     best = (0, size, self.marks[form])
                     break
         return best
+
+
+def _needed(step: int) -> int:
+    """Bytes of a form at least that shows a whole block at every so many blocks; without steps, more than any has."""
+    return (step + 1) * BLOCK - 1 if step else 1 << 62
+
+
+def _best_step(sizes: Collection[int]) -> int:
+    """The step at which a text is looked at fastest: a longer one leaves more forms to be looked for one by one."""
+    costs = {
+        step: ALL_BLOCKS / step + sum(size < _needed(step) for size in sizes) for step in range(1, LONGEST_STEP + 1)
+    }
+    best = min(costs, key=lambda step: costs[step])
+    return best if any(size >= _needed(best) for size in sizes) else 0
 
 
 def _blocks(step: int, forms: Iterable[str]) -> Mapping[int, tuple[str, ...]]:

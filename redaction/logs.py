@@ -12,6 +12,7 @@ from .vault import Vault
 LOGGERS: Final = (
     *("executus.actors", "executus.budget", "executus.calls", "executus.courier", "executus.critics"),
     *("executus.journal", "executus.palette", "executus.runtime", "executus.supervisor", "executus.threads"),
+    "executus.views",
 )
 """Every logger of the package: a filter of a logger does not see the records of the loggers below it."""
 

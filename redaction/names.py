@@ -47,10 +47,10 @@ _NO_TOKENS: Final = _words(
 """What a token is of, if it is not secret."""
 _PLACEHOLDERS: Final = _words(
     "boolean changed changeme correct denied disabled enabled expired false forgot hidden incorrect",
-    "invalid masked missing needed nothing number object optional password private protected provided",
+    "invalid masked missing needed nothing number object optional pass passwd password private protected provided",
     "redacted removed required secret string unchanged undefined unknown",
 )
-_SCHEMES: Final = r"(?:Basic|Bearer|Token|ApiKey|Digest|Negotiate|Bot)\s+"
+_SCHEMES: Final = r"(?:AWS4-HMAC-SHA256|Basic|Bearer|Token|ApiKey|Digest|Negotiate|Bot)\s+"
 _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _REFERENCE: Final = re.compile(
     r"[$<{%*.]|\[|(?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*$|(?:your|my|the|example|dummy|test)[-_ ]", re.I
@@ -60,7 +60,7 @@ _HINTS: Final = (*_PLAIN_HINTS, "token", "key", "cookie", "credential", "authori
 _RUN: Final = b"a" * LIKELY
 _NAME: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
 _ASSIGNED: Final = re.compile(
-    r"""(?:\\{0,3}["'])?\s{0,4}(?:=>|[:=])\s{0,4}(?:(?P<open>\\{0,3}["'])|(?P<bare>(?:"""
+    r"""(?P<close>\\{0,3}["'])?\s{0,4}(?:=>|[:=])\s{0,4}(?:(?P<open>\\{0,3}["'])|(?P<bare>(?:"""
     + _SCHEMES
     + r""")?[^\s"'`&;,<>\[\]{}()|\\]{6,4096}))""",
     re.IGNORECASE,
@@ -105,7 +105,7 @@ def hidden(name: str, value: str) -> str:
 def _is_secret(value: str, found: Certainty, *, quoted: bool) -> bool:
     if len(value) < 6 or "[secret:" in value or value.lower() in _PLACEHOLDERS or _REFERENCE.match(value):
         return False
-    if len(set(value)) < 3:
+    if len(set(value)) < 3 or (value.isidentifier() and certainty(value)):  # PASSWORD = "PASSWORD"
         return False
     digit = any("0" <= one <= "9" for one in value)
     if found == "plain":
@@ -149,8 +149,9 @@ def _assigned(text: str, low: str, place: int, end: int) -> Span | None:
     start, limit = place, max(0, place - _LONGEST)
     while start > limit and text[start - 1] in _NAME:
         start -= 1
-    if text.startswith("[secret:", start - 1) and start:
-        return None  # a mark
+    before = text[start - 1] if start else ""
+    if before == ":" or (before == "[" and text.startswith("[secret:", start - 1)):
+        return None  # a part of something like an ARN, or a mark
     found = certainty(text[start:end].strip("-."))
     if not found:
         return None
@@ -161,6 +162,8 @@ def _assigned(text: str, low: str, place: int, end: int) -> Span | None:
     if assigned is None:
         return None
     quote = assigned["open"]
+    if quote is not None and before in ("'", '"') and assigned["close"] is None:
+        return None  # the end of what began before the name: 'Password: '
     if quote is None:
         first, last = assigned.span("bare")
         if text[last : last + 1] in ("(", "["):  # code

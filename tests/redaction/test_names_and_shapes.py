@@ -118,6 +118,10 @@ def test_what_stands_under_the_name_of_a_secret_is_masked(text: str, masked: str
         "forgot your password? see page: 12",
         "Your password must have: 8 characters",
         "def f(password: str | None = None, api_key: str = '') -> None",
+        "getpass(prompt='Password: ', stream=None, other='12345678')",
+        "arn:aws:secretsmanager:eu-west-1:123456789012:secret:my-database-1a2b3c",
+        'FORCE_CHANGE_PASSWORD = "FORCE_CHANGE_PASSWORD"',
+        "such as https://user:pass@host/path",
         "password=****** token=xxxxxxxxxxxx",
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import msgspec
 from planted_secrets import WRITTEN, leaks
 
 from executus.redaction.vault import Vault
@@ -30,9 +31,9 @@ def spoken(world: World, what: str, text: str) -> str:
 
 
 def judge_secrets(world: World) -> list[str]:
-    """Of what was said, no byte of the secret is on disk (P15)."""
+    """Of what was said, no byte of the secret is on disk, and none in a fact, sealed or not (P15)."""
     problems: list[str] = []
-    for run_id, _, tag, state in world.disk.rows:
-        for way in leaks(SECRET, state.decode("latin-1")):
-            problems.append(f"P15: a {tag} of {run_id} has the secret in it ({way})")
+    for row, event in zip(world.disk.rows, world.disk.decoded, strict=True):
+        for way in leaks(SECRET, row[3].decode("latin-1") + msgspec.msgpack.encode(event.fact).decode("latin-1")):
+            problems.append(f"P15: a {event.tag} of {event.run_id} has the secret in it ({way})")
     return problems
