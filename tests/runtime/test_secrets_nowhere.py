@@ -5,7 +5,9 @@ error. Without the funnel it would be.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,16 @@ def test_nothing_else_builds_what_a_journal_stores() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Stored"
     }
     assert makers == {"events/codec.py"}
+
+
+def test_the_benchmark_that_plants_secrets_finds_none_and_would_find_them() -> None:
+    path = ROOT / "benchmarks" / "leaks.py"
+    spec = importlib.util.spec_from_file_location("leaks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    masked = module.plant(1)
+    assert masked.planted > 1_500
+    assert masked.found == {}
+    assert len(module.plant(1, unmasked=True).found) > 100
