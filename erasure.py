@@ -20,6 +20,8 @@ from .events.codec import Stored, encode_event
 from .handles import Run, wait
 from .journal import Keyring, MemoryJournal, Router, SqliteJournal, phrases_found, remains
 from .ports import ArtifactStore, Clock, FileStager, KeySource
+from .redaction.raised import masks_errors
+from .redaction.vault import Vault
 
 log = logging.getLogger("executus.erasure")
 
@@ -256,6 +258,7 @@ class Eraser:
         return done
 
 
+@masks_errors(lambda runtime: runtime._vault.redactor)
 class Erases:
     """The part of a runtime that erases, and that changes its key; see `Runtime`."""
 
@@ -264,6 +267,7 @@ class Erases:
     _stored_router: Router
     _keeps: tuple[ArtifactStore, FileStager | None]
     _clock: Clock
+    _vault: Vault
 
     if TYPE_CHECKING:
 
@@ -303,6 +307,12 @@ class Erases:
         for label, text in (("caller", caller), ("by", by), ("reason", reason)):
             if not isinstance(text, str):
                 raise TypeError(f"erase, {label}: expected text, got {text!r}")
+        redactor = self._vault.redactor
+        caller, by, reason = (
+            redactor.identifier(caller),
+            redactor.text(by),
+            redactor.text(reason),
+        )  # as in the log
         eraser = self._eraser(timeout, str(getattr(run, "id", run)))
         runs = eraser.chosen_of(caller) if run is None else eraser.chosen(run if isinstance(run, str) else run.id)
         erasure = eraser.erase(runs, clean_text(by, WORDS), clean_text(reason, WORDS), dry_run=dry_run)

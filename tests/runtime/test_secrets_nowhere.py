@@ -144,12 +144,14 @@ def test_a_run_resumed_from_its_log_says_what_it_said_live(tmp_path: Path) -> No
 # ------------------------------------------------------------------ the list of paths is complete
 
 
-def test_facts_are_made_in_three_places_and_each_masks_them() -> None:
-    """Every event is encoded by `encode_event`, and whoever calls it has masked the fact just before."""
+def test_facts_are_made_in_four_places_and_each_masks_them() -> None:
+    """Every event is encoded by `encode_event`, and whoever calls it has masked the fact, or all that goes into it."""
     callers: dict[str, str] = {}
+    functions: dict[str, str] = {}
     for path in modules():
         for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.FunctionDef):
+                functions[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = ast.unparse(node)
                 calls = [one for one in ast.walk(node) if isinstance(one, ast.Call)]
                 if any(getattr(one.func, "id", "") == "encode_event" for one in calls):
                     callers[f"{path.relative_to(ROOT).as_posix()}:{node.name}"] = ast.unparse(node)
@@ -157,9 +159,12 @@ def test_facts_are_made_in_three_places_and_each_masks_them() -> None:
         "actors/run/actor.py:append": "map(self.redact, facts)",
         "actors/courier.py:say": "fact = around.vault.redactor.struct(fact)",
         "cli/importing.py:_encoded": "map(REDACTOR.struct, facts)",
+        "erasure.py:__init__": "encode_event(fact",  # of two texts, which `erase` masks
     }
     assert set(callers) == set(masking)
     assert [place for place, call in masking.items() if call not in callers[place]] == []
+    masked = "(redactor.identifier(caller), redactor.text(by), redactor.text(reason))"
+    assert masked in functions["erasure.py:erase"]
 
 
 def test_nothing_else_builds_what_a_journal_stores() -> None:
@@ -183,3 +188,16 @@ def test_the_benchmark_that_plants_secrets_finds_none_and_would_find_them() -> N
     assert masked.planted > 1_500
     assert masked.found == {}
     assert len(module.plant(1, unmasked=True).found) > 100
+
+
+def test_whoever_erases_and_why_is_masked_too(tmp_path: Path) -> None:
+    value = SECRETS["plain"]
+    agents = [Agent("a", model=ScriptedModel(["well"]))]
+    with Runtime(tmp_path / "runs.db", agents, secrets=SECRETS, encryption=bytes(range(32))) as runtime:
+        run = runtime.start("a", "x", caller=f"c {value}")
+        run.result(10)
+        runtime.erase(caller=f"c {value}", by=f"by {value}", reason=f"for {value}")
+        facts = repr(runtime.journal.read(run.id))
+    left = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert "by [secret:plain]" in facts
+    assert found_in({"facts": facts.encode(), **left}, SECRETS) == {}
