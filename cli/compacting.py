@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 from ..journal import Compacted, Compactor, Plan, SqliteJournal, Terms, plan, vacuum
-from .opening import reading
+from .opening import owning, reading
 from .program import OK, PROBLEM, Misuse, Unopened
 from .shapes import print_json
 from .verifying import finding_shape
@@ -73,11 +73,9 @@ def compact_runs(db: Path, terms: Terms, *, really: bool, shrink: bool, as_json:
 def _hosting(db: Path) -> Generator[SqliteJournal]:
     if not db.exists():
         raise Unopened(f"there is no journal at {db}")
-    journal = SqliteJournal(db)
-    try:
+    with owning(db) as journal:
+        assert isinstance(journal, SqliteJournal)
         yield journal
-    finally:
-        journal.close(60)
 
 
 @contextmanager

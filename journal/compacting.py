@@ -141,7 +141,10 @@ class Compactor:
         if not found:
             return None, None
         row = found[0]
-        check = RunCheck(run_id, lambda sha256: journal.blob(run_id, sha256), row[1], folds=folds, strict=False)
+        opener = self._journal.opening  # the archive has no keys of its own
+        check = RunCheck(
+            run_id, lambda sha256: journal.blob(run_id, sha256), row[1], folds=folds, strict=False, opener=opener
+        )
         for stored in journal.stream(run_id):
             check.take(stored)
         check.compare(_summary(run_id, row))
@@ -201,6 +204,7 @@ class Compactor:
 
     def _mark(self, runs: list[tuple[Candidate, Any, Checkpoint]]) -> set[str]:
         """Note that the runs are in the archive, and leave their folds here; returns those that did not go on since."""
+        sealed = {run.run_id for run, _, _ in runs if self._journal.is_sealed(run.run_id)}
 
         def mark(connection: sqlite3.Connection) -> set[str]:
             marked: set[str] = set()
@@ -210,9 +214,8 @@ class Compactor:
                     continue
                 connection.execute(_PUT_MARK, (row[0], row[1], row[5], self._at_us))
                 connection.execute("DELETE FROM snapshots WHERE originator_id = ?", (row[0],))
-                # of a sealed run there is only the log
-                kept = shape() and checkpoint.withheld is None
-                fold = final_row(Snapshot(run.run_id, checkpoint)) if kept else None
+                left_here = shape() and run.run_id not in sealed  # it would have to be sealed, too
+                fold = final_row(Snapshot(run.run_id, checkpoint)) if left_here else None
                 if fold is not None and len(fold[3]) <= MOST_LEFT:
                     connection.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?)", fold)
                 marked.add(run.run_id)

@@ -149,7 +149,8 @@ def plan(journal: LogReader, terms: Terms) -> Plan:
 def blob_of(state: Any) -> BlobRef | None:
     """The payload that a stored event has out of line, if it has one."""
     try:
-        return _body(state[HASH_BYTES:]).b
+        body = _body(state[HASH_BYTES:])
+        return body.b if body.b is not None else body.y
     except Exception:  # it does not decode: it needs nothing that could be found
         return None
 
@@ -182,7 +183,10 @@ def _candidate(journal: LogReader, row: Any) -> Candidate:
 
 
 def _event(journal: LogReader, run_id: str, version: int, tag: str, state: bytes) -> Event:
-    return decode_event(run_id, version, tag, state, position=0, blob=lambda sha256: journal.blob(run_id, sha256))
+    def blob(sha256: bytes) -> bytes | None:
+        return journal.blob(run_id, sha256)
+
+    return decode_event(run_id, version, tag, state, position=0, blob=blob, opener=journal.opening)
 
 
 def _why_not(journal: LogReader, root: str, family: list[Candidate], terms: Terms, head: int) -> str:

@@ -341,9 +341,22 @@ class SqliteJournal(LogReader):
             return connection.executemany("DELETE FROM blobs WHERE sha256 = ?", blobs).rowcount if blobs else 0
 
         try:
-            return self.maintain(delete, size=len(blobs) * PAGE_BYTES)
+            deleted = self.maintain(delete, size=len(blobs) * PAGE_BYTES)
+            if blobs and self.archive is not None and self.archive.exists:
+                deleted += self._delete_archived(self.archive.path, blobs)
+            return deleted
         except sqlite3.Error as error:
             raise JournalUnavailable(f"blobs could not be deleted now: {error}") from error
+
+    @staticmethod
+    def _delete_archived(path: str, blobs: list[tuple[bytes]]) -> int:
+        """Delete the same from the archive; it is emptied of what its log still holds when it is closed."""
+        archive = SqliteJournal(path)
+        try:
+            sql = "DELETE FROM blobs WHERE sha256 = ?"
+            return archive.maintain(lambda connection: connection.executemany(sql, blobs).rowcount)
+        finally:
+            archive.close()
 
     def empty_log(self) -> bool:
         """Copy the write-ahead log into the database and cut it to nothing; False if a reader holds it.

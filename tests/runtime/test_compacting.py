@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from runtime_support import DEADLINE_S, stored
+from sealing_support import KEY, files_with
 
 from executus import Agent, Allowance, Runtime, ScriptedModel
 from executus.errors import JournalError, RuntimeClosed
@@ -92,3 +93,34 @@ def test_there_is_nothing_to_compact_in_memory_or_after_the_end(opened: Open, tm
     runtime.close()
     with pytest.raises(RuntimeClosed):
         runtime.compact()
+
+
+def test_what_is_sealed_stays_sealed_in_the_archive_and_can_be_erased_there(opened: Open, tmp_path: Path) -> None:
+    secret, large = "canary-said-5e1f", "canary-large-90ab" * 6_000
+
+    def open_one(key: bytes | None = KEY) -> Runtime:
+        model = ScriptedModel([f"{secret} {large}"])
+        return opened(tmp_path / "runs.db", agents=[Agent("a", model=model)], encryption=key)
+
+    runtime = open_one()
+    old, other = (runtime.start("a", secret, caller="alice") for _ in range(2))
+    for run in (old, other, runtime.start("a", secret)):
+        run.result(DEADLINE_S)
+    events = stored(old)
+    assert runtime.compact(older_than_s=0).runs == 2
+    assert stored(old) == events
+    assert secret in runtime.run(old.id).result(DEADLINE_S).output
+    assert files_with(tmp_path, [secret, "canary-large"]) == []
+    erasure = runtime.erase(old.id)
+    assert erasure.left == (), "nothing of it is left, in the archive too"
+    assert {event.content for event in stored(old)} == {"erased", "clear"}
+    assert secret in runtime.run(other.id).result(DEADLINE_S).output
+    runtime.start("a", "hi").result(DEADLINE_S)
+    assert runtime.compact(older_than_s=0).problems == []
+    assert isinstance(runtime._stored, SqliteJournal)
+    assert [one for one in Inspection(runtime._stored).of_everything() if not one.remark] == []
+    assert runtime.close()
+    without = open_one(None)
+    assert secret not in without.run(other.id).result(DEADLINE_S).output
+    without.start("a", "hi")
+    assert without.compact(older_than_s=0).problems == [], "it needs no key"
