@@ -1,6 +1,7 @@
 import json
 import sqlite3
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from executus import Agent, Runtime, ScriptedModel
 from executus.cli.opening import hosted, reading
 from executus.cli.words import columns, cut, harmless, width_of
+from executus.journal import Finding, Inspection
 
 from .conftest import CONVERSATIONS, Run, lines_of
 
@@ -293,3 +295,25 @@ def test_verify_deep_compares_stored_views_with_ones_built_anew(cli: Run, db: Pa
     result = cli("verify", "--deep")
     assert result.exit_code == 1
     assert "the stored view audit differs from one built anew" in result.stdout
+
+
+def test_ctrl_c_ends_verify_with_a_sum_of_what_it_saw(
+    cli: Run, imported: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Inspection.of_everything
+
+    def interrupted(self: Inspection) -> Iterator[Finding]:
+        yield from real(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Inspection, "of_everything", interrupted)
+    result = cli("verify", "--json")
+    assert result.exit_code == 130
+    [summary] = lines_of(result)
+    assert (summary["events"], summary["interrupted"]) == (12, True)
+    assert cli("verify").stdout == "interrupted: 0 problems so far, in 2 runs (12 events)\n"
+
+
+def test_verify_since_a_position_checks_what_came_after(cli: Run, imported: list[str]) -> None:
+    assert lines_of(cli("verify", "--since", 8, "--json"))[-1]["runs"] == 1
+    assert lines_of(cli("verify", "--since", 12, "--json"))[-1]["runs"] == 0

@@ -12,7 +12,7 @@ SCRIPT = """
 import os, random, sqlite3, sys
 sys.path.insert(0, sys.argv[1])
 from executus.errors import LogCorrupt
-from executus.journal import open_journal, verify_run
+from executus.journal import Inspection, open_journal, verify_run
 from journal_support import RunLog, finished, note, step
 path = sys.argv[2]
 journal = open_journal(path)
@@ -23,6 +23,7 @@ for run in runs:
     run.write(finished())
 for call in (journal.read, journal.load, lambda one: verify_run(journal, one)):
     call(runs[0].run_id)  # what is imported at first use is imported now
+list(Inspection(journal).of_everything())
 journal.close()
 
 chance = random.Random(7)
@@ -64,6 +65,7 @@ for run in runs:
         except LogCorrupt:
             corrupt += 1
     assert verify_run(journal, run.run_id)
+assert len(list(Inspection(journal).of_everything())) > 30
 at = shown = 0
 while page := journal.scan(at, 100):
     shown += len(page)
