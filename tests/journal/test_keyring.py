@@ -16,7 +16,7 @@ from sealing_support import KEY, OTHER_KEY, encryption
 
 from executus.adapters.keys.aes import AesGcm
 from executus.errors import JournalUnavailable, KeyRefused, LogCorrupt
-from executus.events import GENESIS, Seal, ToolFinished, Withheld
+from executus.events import GENESIS, NoteLogged, Seal, ToolFinished, Withheld
 from executus.events.codec import BLOB_BYTES, HASH_BYTES, encode_event, run_id_bytes
 from executus.events.envelope import chain_hash
 from executus.journal import SqliteJournal, open_journal, read_journal, remains, verify_run
@@ -357,6 +357,34 @@ def test_keys_can_be_destroyed_without_the_hosts_key(path: Path) -> None:
     closed.keyring.destroy([run.run_id], 1)
     assert closed.seal(run.run_id) == "erased"
     assert closed.close(PATIENCE_S)
+
+
+@pytest.mark.parametrize("lost", ["the file", "the row"])
+def test_to_a_sealed_run_whose_key_is_lost_nothing_is_added_in_the_clear(path: Path, lost: str) -> None:
+    journal = open_journal(path, encryption=encryption())
+    run, plain = sealed_run(journal, finished()), RunLog(journal).start()
+    assert journal.close(PATIENCE_S)
+    if lost == "the file":
+        Path(f"{path}.keys").unlink()
+    else:
+        connection = sqlite3.connect(f"{path}.keys")
+        connection.execute("DELETE FROM keys")
+        connection.commit()
+        connection.close()
+    journal = open_journal(path, encryption=None if lost == "the file" else encryption())
+    try:
+        assert journal.seal(run.run_id) == "locked"
+        assert journal.seal(plain.run_id) is None
+        run.journal, run.key = journal, journal.seal(run.run_id)
+        [event] = run.write(note(1, SECRET))
+        assert event.fact == NoteLogged(type="test")
+        assert not in_files(path, SECRET.encode())
+        problems = verify_run(journal, run.run_id)
+        assert problems == (
+            [] if lost == "the file" else ["its content is sealed, and its key is not in the keys file"]
+        )
+    finally:
+        assert journal.close(PATIENCE_S)
 
 
 def test_deleted_blobs_are_overwritten_in_the_database(journal: SqliteJournal, path: Path) -> None:
