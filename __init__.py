@@ -43,7 +43,9 @@ if TYPE_CHECKING:
         Steer,
         Tool,
         ToolContext,
+        View,
     )
+    from .projections.rows import Row, Rows, Table
     from .redaction import Secret, secret
     from .runtime import Runtime
 
@@ -75,6 +77,8 @@ _HOMES = {
     "Raise": "ports",
     "Reply": "ports",
     "Result": "handles",
+    "Row": "projections.rows",
+    "Rows": "projections.rows",
     "Run": "handles",
     "Runtime": "runtime",
     "ScriptedModel": "adapters.models.scripted",
@@ -83,11 +87,13 @@ _HOMES = {
     "Skill": "ports",
     "Steer": "ports",
     "StuckCritic": "adapters.critics.stuck",
+    "Table": "projections.rows",
     "Text": "events",
     "Tool": "ports",
     "ToolContext": "ports",
     "Usage": "events",
     "secret": "redaction",
+    "View": "ports",
     "self_status": "adapters.tools.status",
     "tool": "adapters.tools.functions",
 }
@@ -122,6 +128,8 @@ __all__ = [
     "Raise",
     "Reply",
     "Result",
+    "Row",
+    "Rows",
     "Run",
     "Runtime",
     "ScriptedModel",
@@ -130,11 +138,13 @@ __all__ = [
     "Skill",
     "Steer",
     "StuckCritic",
+    "Table",
     "Text",
     "Tool",
     "ToolContext",
     "Usage",
     "secret",
+    "View",
     "self_status",
     "tool",
 ]
