@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from executus import Agent, Continue, ModelRequest, ScriptedModel, Steer, ToolContext, Usage, tool
+from executus.adapters.keys.sources import encryption_of
 from executus.adapters.models.scripted import call, say
+from executus.adapters.signing import Signing
 from executus.events import Text
 from executus.ports import ArtifactStore, Parcel
 
@@ -30,8 +32,7 @@ AGENTS = ("worker", "worker", "worker", "crew", "worker", "asker", "worker", "ma
 """Whom requests 0, 1, 2 … go to; every 32nd goes to one with tools in processes."""
 
 EFFECTS = "EXECUTUS_KILL_EFFECTS"
-EPOCH = "EXECUTUS_KILL_EPOCH"
-"""Environment variables, as a tool in a process of its own sees nothing else of its host."""
+"""Environment variable that names the file of executions: a tool in a process sees little else of its host."""
 
 
 class Notes:
@@ -53,7 +54,7 @@ def acted(effect: str, context: ToolContext) -> None:
     path = os.environ[EFFECTS]
     if path not in _effects:
         _effects[path] = Notes(Path(path))
-    _effects[path].line(effect, context.key, os.environ[EPOCH])
+    _effects[path].line(effect, context.key, context.epoch)
 
 
 # ------------------------------------------------------------------ tools
@@ -173,6 +174,23 @@ class Receiver:
         if random.random() < 0.3:
             raise ConnectionError("nobody answers")
         return "taken"
+
+
+SEALED = "EXECUTUS_KILL_SEALED"
+"""Environment variable: if it is set, what is said in runs is sealed, and the log's heads are signed."""
+
+
+def sealed() -> dict[str, Any]:
+    """What a runtime is told to seal and to sign with."""
+    if not os.environ.get(SEALED):
+        return {}
+    return {"encryption": hashlib.sha256(b"seal").digest(), "signing": Signing(hashlib.sha256(b"sign").digest())}
+
+
+def reader_key() -> Any:
+    """The same for a reader."""
+    key = sealed().get("encryption")
+    return None if key is None else encryption_of(key)
 
 
 def chosen(request: int) -> str:

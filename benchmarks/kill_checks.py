@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kill_agents import reader_key  # beside this file
+
+from executus.errors import JournalError
 from executus.events import (
     ApprovalDenied,
     ApprovalGranted,
@@ -30,6 +33,10 @@ from executus.events import (
 )
 from executus.events.facts import idempotency_key
 from executus.journal import read_journal, verify_run
+from executus.journal.views import all_definitions
+from executus.journal.views.building import ViewStopped, check
+from executus.journal.views.feed import Pages
+from executus.journal.views.file import views_path
 
 RETRIED = frozenset({"pure", "idempotent"})
 """Classes of which a call may be executed more than once."""
@@ -94,7 +101,7 @@ class Log:
         """Take in the events that are new."""
         if not self.path.exists():
             return
-        with closing(read_journal(self.path)) as reader:
+        with closing(read_journal(self.path, encryption=reader_key())) as reader:
             while page := reader.scan(self.position, 5000):
                 for event in page:
                     self.hashes[event.run_id, event.version] = event.hash.hex()
@@ -185,7 +192,7 @@ def full_check(folder: Path, told: Told, *, at_rest: bool = False) -> Findings:
     """Read everything again, and compare. at_rest: the last host was left alone, so that nothing may be owed."""
     found, seen = Findings(), _Seen()
     problems = found.problems
-    with closing(read_journal(folder / "runs.db")) as reader:
+    with closing(read_journal(folder / "runs.db", encryption=reader_key())) as reader:
         for row in reader.runs():
             found.runs += 1
             problems += [f"run {row.run_id}: {problem}" for problem in verify_run(reader, row.run_id)]
@@ -304,16 +311,41 @@ def _check_deliveries(folder: Path, seen: _Seen, found: Findings, *, at_rest: bo
 
 
 def file_check(path: Path) -> list[str]:
-    """SQLite's own opinion of the file, and of every other database beside it; a stored view must equal its rebuild."""
+    """SQLite's own opinion of the journal and of every other database beside it."""
     problems: list[str] = []
     for one in (path, *sorted(path.parent.glob(path.name + ".*"))):
+        if one.suffix == ".new":  # never finished: the next host begins it again
+            continue
         with suppress(OSError), one.open("rb") as file:
             if file.read(16) != b"SQLite format 3\x00":
                 continue
-            with closing(sqlite3.connect(f"file:{one}?mode=ro", uri=True)) as connection:
-                problems += [
-                    f"{one.name}: {said}" for (said,) in connection.execute("PRAGMA integrity_check") if said != "ok"
-                ]
+            # What was cut off in the middle of its making is rolled back by whoever opens it next, to write.
+            mode = "rw" if one != path and Path(f"{one}-journal").exists() else "ro"
+            try:
+                with closing(sqlite3.connect(f"file:{one}?mode={mode}", uri=True)) as connection:
+                    said = [word for (word,) in connection.execute("PRAGMA integrity_check")]
+            except sqlite3.Error as error:
+                said = [str(error)]
+            problems += [f"{one.name}: {word}" for word in said if word != "ok"]
+    return problems
+
+
+def views_check(path: Path, *, must_be_there: bool = False) -> list[str]:
+    """Whether each stored view equals one that is built anew, at the position where it stands. One that is not there
+    is made by the next host.
+    """
+    problems: list[str] = []
+    builtin, _ = all_definitions(())
+    with closing(read_journal(path, encryption=reader_key())) as journal:
+        for definition in builtin:
+            try:
+                found = check(views_path(str(path)), definition, Pages(journal.scan), lambda *_: None)
+            except JournalError as error:
+                if must_be_there or isinstance(error, ViewStopped):
+                    problems.append(f"view {definition.name}: {error}")
+                continue
+            if found.difference:
+                problems.append(f"view {found.name} differs at position {found.position}: {found.difference}")
     return problems
 
 

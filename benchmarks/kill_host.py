@@ -21,7 +21,6 @@ from typing import Any
 import kill_agents  # beside this file
 from kill_agents import CALLERS, Notes
 
-import executus.wiring
 from executus import Allowance, Run, Runtime
 from executus.errors import ExecutusError, JournalError, MessageRefused, RuntimeClosed
 from executus.events import ApprovalRequested, InputAwaited, RunFinished
@@ -164,14 +163,6 @@ def opened(folder: Path, plant: str) -> Runtime:
 
         kill_bugs.plant(plant)
     os.environ[kill_agents.EFFECTS] = str(folder / "effects")
-    open_journal = executus.wiring.open_journal
-
-    def open_and_note(path: Any) -> Any:  # tools run again before the constructor returns, and note the epoch
-        journal = open_journal(path)
-        os.environ[kill_agents.EPOCH] = str(journal.epoch)
-        return journal
-
-    executus.wiring.open_journal = open_and_note
     if wal_bytes := os.environ.get(WAL):
         checkpoints.WAL_BYTES = int(wal_bytes)  # type: ignore[misc]
     return Runtime(
@@ -181,6 +172,7 @@ def opened(folder: Path, plant: str) -> Runtime:
         budget=[Allowance(window="total", tokens=10**12), Allowance(window="run", tokens=10**6)],
         delivery=kill_agents.Receiver(Notes(folder / "deliveries")),
         sleep_after_s=0.1,
+        **kill_agents.sealed(),
     )
 
 

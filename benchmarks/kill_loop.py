@@ -11,8 +11,9 @@ Checked after every kill: each acknowledged event is in the log, with the same h
 end: every log verifies; each acknowledged start, word, answer and end is in its run's log; a request made twice is one
 run; no tool ran before its intent was stored, after its result was, twice in one host, or without the yes it needs;
 none that is never to be retried ran twice; a child answered once, with its own end; every artifact in a log is on the
-disk; no parcel has two keys. Every tenth kill SQLite checks its files. At the end a last host is left alone: every run
-must end, every output be delivered, and the budget's ledger equal a recount of the log.
+disk; no parcel has two keys. Every tenth kill SQLite checks its files, and stored views are compared with ones built
+anew. At the end a last host is left alone: every run must end, every output be delivered, and the budget's ledger equal
+a recount of the log.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import kill_bugs  # beside this file
+import kill_agents  # beside this file
+import kill_bugs
 import kill_host
-from kill_checks import Findings, Log, Told, file_check, full_check, lost, shown
+from kill_checks import Findings, Log, Told, file_check, full_check, lost, shown, views_check
 
 LAST_BOOT_S = 180.0
 LONGEST_SILENCE_S = 10.0
@@ -139,7 +141,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         early += not fresh
         problems += lost(fresh, log.hashes)
         if number % 10 == 0 and log.path.exists():
-            problems += file_check(log.path)
+            problems += file_check(log.path) + views_check(log.path)
         if number % options.check_every == 0 and log.hashes:
             problems += full_check(folder, told).problems
         if sys.stderr.isatty():
@@ -153,7 +155,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     told.read_on()
     if log.path.exists():
         found = full_check(folder, told, at_rest=clean)
-        problems += file_check(log.path)
+        problems += file_check(log.path) + views_check(log.path, must_be_there=clean)
     else:
         found = Findings(problems=["there is no journal"])
     problems += found.problems
@@ -183,8 +185,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)), help="of the moments to kill at")
     parser.add_argument("--dir", type=Path, default=None, help="where to put the journal (default: a temporary one)")
     parser.add_argument("--plant", choices=sorted(kill_bugs.BUGS), default="", help="plant a bug that must be found")
+    parser.add_argument("--sealed", action="store_true", help="seal what is said in runs, and sign the log's heads")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
     options = parser.parse_args()
+    if options.sealed:
+        os.environ[kill_agents.SEALED] = "1"
     if min(options.kills, options.runs, options.check_every) < 1:
         parser.error("--kills, --runs and --check-every: expected whole numbers ≥ 1")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # SIGQUIT would leave one

@@ -6,8 +6,8 @@ alone; a library loaded before all others (`write_recorder.c`, made with gcc) no
 name, and the acknowledgements in between. Then, at points drawn at random, images of the disk are made in which what
 was not synced is lost, kept, or kept in part: each sector and each name for itself. Each image is opened: SQLite finds
 nothing wrong, every log verifies, everything that was acknowledged before the cut is there, no tool had run before its
-intent was safe, every artifact in a log is whole. Every so many images a host is booted on one and left alone: it must
-finish all runs and deliver all output.
+intent was safe, every artifact in a log is whole, stored views equal ones built anew. Every so many images a host is
+booted on one and left alone: it must finish all runs and deliver all output.
 
 That the record is complete is checked first: replayed to its end, it must give every file as it is, byte for byte.
 Linux and gcc only. --plant shows that a mistake would be found.
@@ -30,9 +30,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import kill_bugs  # beside this file
+import kill_agents  # beside this file
+import kill_bugs
 import kill_loop
-from kill_checks import Findings, Told, file_check, full_check
+from kill_checks import Findings, Told, file_check, full_check, views_check
 from power_images import MODELS, Disk, Operation, read_record
 
 from executus.errors import ExecutusError
@@ -130,7 +131,7 @@ def judge(image: Path) -> list[str]:
         return [f"there is no journal, and {told.total} acknowledgements"] if told.total else []
     problems = file_check(journal)
     try:
-        return problems + full_check(image, told).problems
+        return problems + full_check(image, told).problems + views_check(journal)
     except ExecutusError as error:
         return [*problems, f"{type(error).__name__}: {error}"]
 
@@ -141,7 +142,9 @@ def boot(image: Path, options: argparse.Namespace) -> list[str]:
     told.read_on()
     problems = kill_loop.last_boot(image, argparse.Namespace(runs=options.runs, plant=""), told)
     told.read_on()
-    return problems + full_check(image, told, at_rest=not problems).problems
+    clean = not problems
+    problems += full_check(image, told, at_rest=clean).problems + file_check(image / "runs.db")
+    return problems + views_check(image / "runs.db", must_be_there=clean)
 
 
 def cut(operations: list[Operation], work: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -221,8 +224,11 @@ def main() -> int:
     parser.add_argument("--dir", type=Path, default=None, help="where the images go; memory is fast: /dev/shm")
     parser.add_argument("--plant", choices=PLANTS, default="", help="plant a mistake that must be found")
     parser.add_argument("--stop", action="store_true", help="stop when there are more problems than are shown")
+    parser.add_argument("--sealed", action="store_true", help="seal what is said in runs, and sign the log's heads")
     parser.add_argument("--json", action="store_true", help="print one JSON line")
     options = parser.parse_args()
+    if options.sealed:
+        os.environ[kill_agents.SEALED] = "1"
     if min(options.images, options.runs, options.acks) < 1:
         parser.error("--images, --runs, --acks: expected whole numbers ≥ 1")
     assert set(PLANTS) <= set(kill_bugs.BUGS)
