@@ -92,8 +92,8 @@ _HOMES = {
     "Tool": "ports",
     "ToolContext": "ports",
     "Usage": "events",
-    "secret": "redaction",
     "View": "ports",
+    "secret": "redaction",
     "self_status": "adapters.tools.status",
     "tool": "adapters.tools.functions",
 }
@@ -143,8 +143,8 @@ __all__ = [
     "Tool",
     "ToolContext",
     "Usage",
-    "secret",
     "View",
+    "secret",
     "self_status",
     "tool",
 ]
