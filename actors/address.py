@@ -173,12 +173,15 @@ class Address:
     # -------------------------------------------------------------- waiting for people
 
     def stands(self, waits: bool) -> None:
-        """By its durable facts, the run waits for a person with everything that is under way of it, or does not."""
+        """By its durable facts, the run waits for a person with everything that is under way of it, or does not. Told by
+        the run's actor alone.
+        """
+        if waits == self._waits:
+            return
         with self._lock:
-            if waits != self._waits:
-                self._waits = waits
-                if self._kept_waiting is not None:
-                    self._kept_waiting(waits)
+            self._waits = waits
+            if self._kept_waiting is not None:
+                self._kept_waiting(waits)
 
     def keep_waiting(self, told: Callable[[bool], None]) -> None:
         """Have the run's parent told whether it waits: now, if that is known, and whenever it changes. One such call
