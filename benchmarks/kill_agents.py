@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from executus import Agent, Continue, ModelRequest, ScriptedModel, Steer, ToolContext, Usage, tool
+from executus import Agent, Continue, ModelRequest, ScriptedModel, Steer, ToolContext, Usage, ports, tool
 from executus.adapters.keys.sources import encryption_of
 from executus.adapters.models.scripted import call, say
 from executus.adapters.signing import Signing
@@ -60,8 +60,20 @@ def acted(effect: str, context: ToolContext) -> None:
 # ------------------------------------------------------------------ tools
 
 
+def what_became(context: ToolContext) -> Any:
+    """Whether a call was executed, by the file of executions: its host is dead and does nothing later."""
+    noted = Path(os.environ[EFFECTS]).read_text().splitlines()
+    happened = any(line.split()[1] == context.key for line in noted)
+    return ports.Happened("it happened") if happened else ports.DidNotHappen()
+
+
+def _asked(effect: str) -> dict[str, Any]:
+    """How a tool of this class is asked what became of a call, where that can be asked."""
+    return {"reconcile": what_became} if effect == "reconcilable" and hasattr(ports, "Happened") else {}
+
+
 def _async_tool(effect: Any) -> Any:
-    @tool(effect=effect, name=f"{effect}_async")
+    @tool(effect=effect, name=f"{effect}_async", **_asked(effect))
     async def act(number: int, context: ToolContext) -> str:
         """Act on the loop."""
         acted(effect, context)
@@ -72,7 +84,7 @@ def _async_tool(effect: Any) -> Any:
 
 
 def _thread_tool(effect: Any) -> Any:
-    @tool(effect=effect, name=f"{effect}_thread")
+    @tool(effect=effect, name=f"{effect}_thread", **_asked(effect))
     def act(number: int, context: ToolContext) -> str:
         """Act on a thread."""
         acted(effect, context)

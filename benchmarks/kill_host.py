@@ -186,6 +186,7 @@ def host(folder: Path, runs: int, *, drain: bool, plant: str, first_request: int
         os._exit(0)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)  # a shell's background job ignores it
     logging.disable(logging.CRITICAL - 1)  # a critic that fails and a delivery that nobody takes are meant to be
     acks = Notes(folder / "acks")
     try:
