@@ -3,65 +3,117 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from .actors.address import Address
+from .actors.recovering import Survey, has_survived
 from .admission import in_tier
-from .errors import ContentWithheld, JournalError
+from .errors import ContentWithheld, JournalError, JournalUnavailable, UnknownRun
 from .events import RunStarted
-from .ports import Agent, Journal, Model
+from .ports import Agent, Journal, Model, Recovery, Unfinished
 
-log = logging.getLogger("executus.runtime")
+log = logging.getLogger("executus.recovery")
+
+PAGE = 1_000
+"""Unfinished runs read at once."""
+
+SEEN = 50
+"""Events after an attempt that are looked at: enough to see whether anything came of it."""
+
+MOST_EVENTS = 1_000_000
+"""A longer log is not read at opening: it would take minutes and more memory than a host may have."""
 
 
-def recoverable(journal: Journal, agents: Mapping[str, Agent], tiers: Mapping[str, str | Model]) -> Iterator[Address]:
-    """Where each unfinished run is to live.
+def survey(journal: Journal, agents: Mapping[str, Agent], tiers: Mapping[str, str | Model], only: str = "") -> Survey:
+    """What is to be done about the unfinished runs of `journal`, newest first; of the run `only`, if it is named.
 
-    Left out: runs whose agent is not here, which stay suspended; children that their parent waits for, which it takes
-    up; and logs whose beginning is damaged (P9).
+    Left alone are runs that nobody here can carry on, with the reason; children, whom their parents take up; and runs
+    that this very host has started meanwhile.
+
+    Raises:
+        JournalUnavailable: it cannot be read now.
+        UnknownRun: there is no such run.
     """
-    for row in journal.runs(unfinished=True):
-        try:
-            first = journal.read(row.run_id, limit=1)
-        except JournalError as error:
-            log.error("run %s is set aside: %s", row.run_id, error)
+    addresses: list[tuple[int, Address]] = []
+    waiting: dict[str, str] = {}
+    children: dict[str, str] = {}
+    versions: dict[str, int] = {}
+    for one in _one(journal, only) if only else _all(journal):
+        run_id = one.summary.run_id
+        versions[run_id] = one.summary.version
+        fact = None if one.first is None else one.first.fact
+        if not isinstance(fact, RunStarted):
+            waiting[run_id] = f"its log cannot be read: {one.problem or 'it does not begin with its start'}"
+        elif one.first is not None and one.first.epoch == journal.epoch and not only:
             continue
-        if first and first[0].content in ("locked", "erased"):
-            log.error("run %s stays suspended: %s", row.run_id, ContentWithheld(row.run_id, first[0].content))
-            continue
-        fact = first[0].fact if first else None
-        if isinstance(fact, RunStarted):
-            address = _orphan(journal, fact) if fact.info.parent_run_id else _root(fact, agents, tiers)
-            if address is not None:
-                yield address
+        elif one.first is not None and one.first.content in ("locked", "erased"):
+            waiting[run_id] = str(ContentWithheld(run_id, one.first.content))
+        elif one.summary.version > MOST_EVENTS:
+            waiting[run_id] = f"its log has {one.summary.version:,} events, more than the {MOST_EVENTS:,} of a run"
+        elif fact.info.parent_run_id:
+            children[run_id] = fact.info.parent_run_id
+        else:
+            found = _root(fact, agents, tiers)
+            if isinstance(found, Address):
+                addresses.append((one.summary.position, found))
+            else:
+                waiting[run_id] = found
+    if waiting:
+        run_id, why = next(iter(waiting.items()))
+        log.warning("%d unfinished runs are not taken up; the first, %s: %s", len(waiting), run_id, why)
+    addresses.sort(key=lambda one: -one[0])
+    return Survey([address for _, address in addresses], waiting, children, _known(journal), versions)
 
 
-def _root(started: RunStarted, agents: Mapping[str, Agent], tiers: Mapping[str, str | Model]) -> Address | None:
+def _all(journal: Journal) -> list[Unfinished]:
+    found: list[Unfinished] = []
+    while True:
+        page = journal.unfinished(found[-1].summary.first_position if found else 0, PAGE)
+        found += page
+        if len(page) < PAGE:
+            return found
+
+
+def _one(journal: Journal, run_id: str) -> list[Unfinished]:
+    row = journal.run(run_id)
+    if row is None:
+        raise UnknownRun(run_id)
+    if row.over:
+        return []
+    try:
+        return [Unfinished(summary=row, first=journal.read(run_id, limit=1)[0])]
+    except JournalUnavailable:
+        raise
+    except JournalError as error:
+        return [Unfinished(summary=row, problem=error)]
+
+
+def _known(journal: Journal) -> dict[str, Recovery]:
+    """What is held against runs; of those that their logs acquit, nothing."""
+    known: dict[str, Recovery] = {}
+    for one in journal.recoveries():
+        known[one.run_id] = Recovery(run_id=one.run_id, standing="waiting") if _is_acquitted(journal, one) else one
+    return known
+
+
+def _is_acquitted(journal: Journal, one: Recovery) -> bool:
+    if not one.company or not one.version:
+        return False
+    try:
+        return has_survived(journal.read(one.run_id, after=one.version - 1, limit=SEEN))
+    except JournalUnavailable:
+        raise
+    except (JournalError, UnknownRun):
+        return False
+
+
+def _root(started: RunStarted, agents: Mapping[str, Agent], tiers: Mapping[str, str | Model]) -> Address | str:
+    """Where the run is to live, or why it cannot."""
     info = started.info
     agent = agents.get(started.agent.name)
     if agent is None:
-        log.info("run %s stays suspended: no agent of its name is given", info.run_id)
-        return None
+        return f"no agent named {started.agent.name!r} is registered in this host: Runtime(agents=[…])"
     try:
         return Address(info, in_tier(agent, info.model_tier if info.model_tier != agent.tier else "", tiers))
     except ValueError as error:
-        log.error("run %s stays suspended: %s", info.run_id, error)
-        return None
-
-
-def _orphan(journal: Journal, started: RunStarted) -> Address | None:
-    """A child whose parent has ended, is gone, or no longer waits for it: it may only end."""
-    info = started.info
-    address = Address(info, Agent(started.agent.name or "orphan", model="none:none"))  # it is never asked anything
-    address.orphaned = "cancelled"
-    parent = journal.run(info.parent_run_id)
-    if parent is None:
-        return address
-    try:
-        state = journal.load(info.parent_run_id).state
-    except JournalError:
-        return address if parent.over else None
-    if any(child.run_id == info.run_id for child in state.governed.children):
-        return None
-    address.orphaned = state.status or "cancelled"
-    return address
+        return str(error)

@@ -22,11 +22,13 @@ from .actors.deliveries import Courier
 from .actors.desk import RunDesk
 from .actors.dispatcher import Dispatcher
 from .actors.observers import Observers
+from .actors.recoverer import Recoverer, Retry, StopTakingUp, Surveyed, why_child_waits
+from .actors.recovering import Survey
 from .actors.run.actor import RunActor
 from .actors.run.asking import Asked
 from .actors.run.surroundings import Surroundings
 from .actors.runner import CallRunner
-from .actors.supervisor import CloseDown, HostWoke, Recover, Supervisor
+from .actors.supervisor import CloseDown, HostWoke, Supervisor
 from .adapters.files.names import checked_name
 from .adapters.signing import Signing
 from .adapters.system import SystemClock, SystemIds
@@ -43,6 +45,7 @@ from .errors import (
     Deposed,
     ForkedProcess,
     JournalError,
+    JournalUnavailable,
     MessageRefused,
     ModelRefused,
     RuntimeClosed,
@@ -75,7 +78,7 @@ from .ports import (
     is_seconds,
 )
 from .projections import Checkpoint, PendingApproval, ended
-from .recovery import recoverable
+from .recovery import survey
 from .redaction import MASKS, Mask, Redactor, Secret
 from .redaction.logs import watch_logs
 from .redaction.raised import masks_errors
@@ -268,7 +271,9 @@ class Runtime(Starts, Erases):
             desk=self._desk,
             sleep_after_s=sleep_after_s,
             vault=self._vault,
+            tell_recoverer=lambda message: self._recoverer.tell(message),
         )
+        self._recoverer = Recoverer.spawn(self._around, self._directory, self._survey)
         self._supervisor = Supervisor.spawn(self._around, self._directory)
         _open.add(self)
         if self._budgets is not None:
@@ -294,10 +299,15 @@ class Runtime(Starts, Erases):
     # -------------------------------------------------------------- opening
 
     def _recover(self) -> None:
-        """Give the unfinished runs of known agents to the supervisor; others stay suspended until a host has theirs."""
-        for address in recoverable(self.journal, self._agents, self._ports.tiers):
-            self._directory[address.run_id] = address
-            self._tell_supervisor(Recover(address))
+        """Begin to take up the unfinished runs of known agents. What cannot be read now is read later."""
+        try:
+            found: Survey | Exception = self._survey(self.journal)
+        except JournalUnavailable as error:
+            found = error
+        self._recoverer.actor_ref.ask(Surveyed(found), block=False).get()
+
+    def _survey(self, journal: Journal, only: str = "") -> Survey:
+        return survey(journal, self._agents, self._ports.tiers, only)
 
     # -------------------------------------------------------------- looking
 
@@ -395,6 +405,31 @@ class Runtime(Starts, Erases):
                 found += [(Run(self, run_id), one) for one in self.journal.load(run_id).state.governed.approvals]
         return found
 
+    # -------------------------------------------------------------- what is not taken up
+
+    def suspended(self) -> list[tuple[Run, str]]:
+        """The unfinished runs that this runtime does not take up, or has set aside, each with the reason."""
+        self._check_open()
+        reasons = dict(self._recoverer.waiting)
+        reasons |= {child: why for child in list(self._recoverer.children) if (why := self.why_waiting(child))}
+        return [(Run(self, run_id), why) for run_id, why in reasons.items()]
+
+    def retry(self, run: Run | str, timeout: float | None = 60.0) -> None:
+        """Take up a run that was quarantined, or that was not taken up: what was held against it is forgotten. Returns
+        when that is durable.
+
+        Raises:
+            MessageRefused: it is at work, or over, or cannot be taken up, and why.
+            UnknownRun, Overloaded, JournalUnavailable, RuntimeClosed, TimeoutError.
+        """
+        self.may_block("retry")
+        self._check_open()
+        asking: Future[int] = Future()
+        self._recoverer.actor_ref.tell(Retry(run if isinstance(run, str) else run.id, asking))
+        wait(asking, timeout, "the run is not yet taken up")
+
+    # -------------------------------------------------------------- the archive
+
     def compact(
         self,
         older_than_s: float = 7_776_000.0,
@@ -464,6 +499,7 @@ class Runtime(Starts, Erases):
         until = time.monotonic() + timeout
         try:
             self._calls.stop_taking()
+            self._recoverer.tell(StopTakingUp())
             stopped = self._supervisor.actor_ref.ask(CloseDown(self._deposed), block=False)
             try:
                 stopped.get(timeout=max(0.1, timeout / 2))
@@ -585,9 +621,16 @@ class Runtime(Starts, Erases):
     def _owns(self, thread: threading.Thread) -> bool:
         return self._calls.owns(thread) or self._scheduler.owns(thread)
 
+    def why_waiting(self, run_id: str) -> str:
+        """Why an unfinished run is not at work; "" if it is, or nobody knows."""
+        recoverer = self._recoverer
+        return recoverer.waiting.get(run_id) or why_child_waits(run_id, recoverer.children, recoverer.waiting)
+
     def _why_not_live(self, run_id: str) -> str:
         end = self._end(run_id)
-        return "no agent of its name is in this runtime" if end is None else f"it is over, with status {end.status}"
+        if end is not None:
+            return f"it is over, with status {end.status}"
+        return self.why_waiting(run_id) or "this runtime has not taken it up"
 
     def _check_open(self) -> None:
         if os.getpid() != self._pid:

@@ -19,6 +19,7 @@ from ..ports import Agent, Delta
 from ..projections import OpenChild
 from .mailbox import MAILBOX_LIMIT, Mailbox
 from .pooled import Cancellable
+from .probation import Probation
 
 log = logging.getLogger("executus.actors")
 
@@ -31,7 +32,8 @@ class Address:
     `RunFinished`, or with the error that keeps it from coming. info: as the run was started. critic: the actor that
     watches it, if one does. ending: the run's end as soon as it is durable, for its children. bereft: the children that
     were not over when it ended. orphaned: how its parent ended while no host was there; why_orphaned: why it goes on
-    without this run, if it does. wake: called when a message comes for a run that has given up its actor.
+    without this run, if it does. probation: the attempt to take the run up, until it has survived that. wake: called
+    when a message comes for a run that has given up its actor.
     """
 
     __slots__ = (
@@ -52,6 +54,7 @@ class Address:
         "on_delta",
         "orphaned",
         "pause_s",
+        "probation",
         "run_id",
         "running",
         "since",
@@ -66,6 +69,7 @@ class Address:
         self.ending: RunFinished | None = None
         self.bereft: tuple[OpenChild, ...] = ()
         self.orphaned: Status | None = None
+        self.probation: Probation | None = None
         self.why_orphaned = ""
         self.agent = agent
         self.on_delta: Any = on_delta
@@ -162,8 +166,13 @@ class Address:
         """The actor is gone; `left` are the messages it did not get to, kept before any later ones."""
         with self._lock:
             self._mailbox = None
-            if left and self.end is None:
+            end = self.end
+            if left and end is None:
                 self._backlog = deque([*left, *(self._backlog or ())])
+        for message in left if end is not None else ():
+            refuse = getattr(message, "refuse", None)
+            if refuse is not None:
+                refuse(end)
 
     def prepend(self, messages: list[Any]) -> None:
         """Keep `messages` for the next actor, before everything else that waits."""
@@ -173,8 +182,9 @@ class Address:
     # -------------------------------------------------------------- waiting for people
 
     def stands(self, waits: bool) -> None:
-        """By its durable facts, the run waits for a person with everything that is under way of it, or does not. Told by
-        the run's actor alone.
+        """By its durable facts, the run waits for a person with everything that is under way of it, or does not.
+
+        Told by the run's actor alone.
         """
         if waits == self._waits:
             return

@@ -14,7 +14,15 @@ from ..projections.trace import Trace
 from .delegating import ChildOrder
 from .parcel import Handed
 from .pooled import Cancellable
-from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ApprovalPlan, ToolPlan
+from .run.messages import (
+    AcceptModelFailure,
+    AcceptReconciled,
+    AcceptReply,
+    AcceptResult,
+    AcceptUnknown,
+    ApprovalPlan,
+    ToolPlan,
+)
 from .saying import said
 from .verdicts import Reviewed
 
@@ -50,6 +58,12 @@ class Calls(Protocol):
         self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptResult | AcceptUnknown], None]
     ) -> Cancellable:
         """Run the tool that `call` names."""
+        ...
+
+    def reconcile(
+        self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptReconciled], None]
+    ) -> Cancellable:
+        """Ask the tool that `call` names what became of the call, which a dead host started."""
         ...
 
     def child(

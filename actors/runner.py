@@ -16,6 +16,7 @@ from msgspec import structs
 from ..errors import (
     ContentWithheld,
     ExtraMissing,
+    JournalError,
     JournalUnavailable,
     ModelRefused,
     ModelUnavailable,
@@ -51,9 +52,10 @@ from .ownership import wait_until_held
 from .parcel import Handed, hand_over, not_handed
 from .pooled import Cancellable, Scheduler
 from .pricing import contained
+from .reconciling import read_answer, read_failure, unknown, who_to_ask
 from .reviews import Reviewer
 from .run.intake import clean_reply
-from .run.messages import AcceptModelFailure, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
+from .run.messages import AcceptModelFailure, AcceptReconciled, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
 from .saying import said
 from .shown import Shown
 from .threads import ThreadPool
@@ -64,6 +66,8 @@ log = logging.getLogger("executus.calls")
 T = TypeVar("T")
 
 LOADING_THREADS = 2
+LOAD_S = 60.0
+"""Seconds in which a run's log must have been read and folded."""
 DELIVERY_THREADS = 32
 STOPS: tuple[str, ...] = get_args(StopReason)
 MOST_TOKENS = 1 << 53
@@ -300,6 +304,40 @@ class CallRunner:
             self._begin(doing, self._run_tool(tool, call, context, doing, self._scheduler.awake()))
         return doing
 
+    def reconcile(
+        self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptReconciled], None]
+    ) -> Cancellable:
+        """Ask the tool that `call` names what became of the call."""
+        asking = Call(reply, self._limits)
+        if self._closed:
+            return asking
+        who = who_to_ask(agent, call)
+        if isinstance(who, str):
+            asking.answer(unknown(call, who))
+            return asking
+        ask, seconds = who
+        late = f"{call.name} did not say within {seconds:g} s what became of it"
+        self._limits.watch(asking, seconds, lambda: unknown(call, late))
+        self._begin(asking, self._ask_tool(ask, call, context, asking))
+        return asking
+
+    async def _ask_tool(self, ask: Callable[..., Any], call: OpenCall, context: ToolContext, asking: Call) -> None:
+        try:
+            if inspect.iscoroutinefunction(ask):
+                answer: Any = await ask(call.arguments, context)
+            else:
+                answer = await self._in_thread(partial(ask, call.arguments, context))
+                if inspect.isawaitable(answer):
+                    answer = await answer
+            told = read_answer(call, answer)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and (asking.over or self._closed):
+                raise
+            if self._closed:  # as likely as not because of the close: the next host asks again
+                return
+            told = read_failure(call, error)
+        asking.answer(told)
+
     def _time(self, doing: Call, call: OpenCall, tool: Tool) -> None:
         if tool.timeout_s is not None and not doing.over:
             self._limits.watch(doing, tool.timeout_s, lambda: _late(call, tool))
@@ -338,9 +376,14 @@ class CallRunner:
     # -------------------------------------------------------------- logs
 
     def load(self, run_id: str, versions: tuple[int, ...], reply: Callable[[Loaded], None]) -> None:
-        """Read and fold a run's log on a thread of its own pool, which no hung tool can block."""
+        """Read and fold a run's log on a thread of its own pool, which no hung tool can block. One that takes longer
+        than `LOAD_S` is given up with its thread.
+        """
+        call = Call(reply, self._limits)
+        late = JournalError(f"its log could not be read within {LOAD_S:g} s")
 
         def read() -> Loaded:
+            self._limits.watch(call, LOAD_S, lambda: Loaded(run_id=run_id, error=late))
             checkpoint = self._journal.load(run_id)
             if checkpoint.withheld is not None:  # it would go on from tombstones
                 raise ContentWithheld(run_id, checkpoint.withheld)
@@ -353,12 +396,12 @@ class CallRunner:
 
         def told(loaded: Any, error: BaseException | None) -> None:
             if isinstance(loaded, Loaded):
-                reply(loaded)
+                call.answer(loaded)
             else:
-                why = error if isinstance(error, Exception) else JournalUnavailable(repr(error))
-                reply(Loaded(run_id=run_id, error=why))
+                why = error if isinstance(error, Exception) else JournalError(repr(error))
+                call.answer(Loaded(run_id=run_id, error=why))
 
-        self._loading.submit(read, told)
+        call.carry(self._loading.submit(read, told))
 
     def look_up(self, read: Callable[[Journal], T], reply: Callable[[T | Exception], None]) -> None:
         """Read something in the journal, on the same pool."""

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 import msgspec
 
 from ..errors import (
+    ContentWithheld,
     Deposed,
     ExecutusError,
     JournalConflict,
@@ -22,18 +23,19 @@ from ..errors import (
 )
 from ..events import RunFinished, RunInfo, RunStarted, Status
 from ..ports import Agent
-from ..projections import OpenChild, ended
+from ..projections import OpenChild, RunState, ended
 from .address import Address
 from .calls import Loaded
 from .children import ChildCall, child_started
 from .critic import dismiss, give_critic
 from .delegating import ChildOrder
 from .pooled import PooledActor
+from .probation import Failed, TakenUp
 from .run.actor import RunActor
 from .run.answers import answered_key
 from .run.asking import Asked
 from .run.messages import EndWithParent, NoteSleep, ResumeRun, StartRun
-from .run.surroundings import RunLost, RunOver, Surroundings, WantChild
+from .run.surroundings import Recover, RunLost, RunOver, Surroundings, TakeUp, WantChild
 
 log = logging.getLogger("executus.supervisor")
 
@@ -55,13 +57,6 @@ class Admit:
     address: Address
     started: RunStarted
     asked: Asked
-
-
-@dataclass(frozen=True, slots=True)
-class Recover:
-    """Take up an unfinished run of an earlier host."""
-
-    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +142,8 @@ class Supervisor(PooledActor):
             case RunLost():
                 self.lost(message)
             case Recover():
-                self.directory[message.address.run_id] = message.address
-                self.read(message.address, None, 0.0)
+                if self.directory.setdefault(message.address.run_id, message.address) is message.address:
+                    self.read(message.address, None, 0.0)
             case HostWoke():
                 for address in list(self.directory.values()):
                     if not address.asleep:
@@ -222,7 +217,7 @@ class Supervisor(PooledActor):
             call.fail(order)
         else:  # nobody can carry it on here: it ends, and its parent goes on, charged for what it has spent
             address = self.orphan(call.child, call.parent, "cancelled", order)
-            self.rebuild(_Read(address, loaded, None, 0.0))
+            self.take_up(address, loaded)
             call.follow(address)
 
     def orphan(self, child: OpenChild, parent: Address, status: Status, why: str = "") -> Address:
@@ -246,7 +241,7 @@ class Supervisor(PooledActor):
         bereft, address.bereft = address.bereft, ()
         for child in bereft:
             if child.run_id not in self.directory:
-                self.read(self.orphan(child, address, end.status), None, 0.0)
+                self.take_up(self.orphan(child, address, end.status))
 
     def start_child(self, call: ChildCall, order: ChildOrder, loaded: Loaded) -> None:
         """Start the child, or take it up from its log."""
@@ -258,8 +253,16 @@ class Supervisor(PooledActor):
             address.tell(Asked(StartRun(started=started)))
             self.employ(address, None)
         else:
-            self.rebuild(_Read(address, loaded, None, 0.0))
+            self.take_up(address, loaded)
         call.follow(address)
+
+    def take_up(self, address: Address, loaded: Loaded | None = None) -> None:
+        """Take up a child of an earlier host, when it is its turn."""
+        if self.around.tell_recoverer is None:
+            self.read(address, None, 0.0)
+        else:
+            version = 0 if loaded is None or loaded.checkpoint is None else loaded.checkpoint.version
+            self.around.tell_recoverer(TakeUp(address, version))
 
     def employ(self, address: Address, loaded: Loaded | None) -> None:
         """Give the run an actor; from now on a message wakes it if it sleeps."""
@@ -331,6 +334,11 @@ class Supervisor(PooledActor):
     def rebuild(self, read: _Read) -> None:
         """Go on from what the log says: what was stored is acknowledged, what was not is said again."""
         address, loaded, lost = read.address, read.loaded, read.lost
+        if address.end is not None:  # it was set aside, or let go, meanwhile
+            for append in lost.appends if lost is not None else ():
+                for asked in append.asked:
+                    asked.refuse(address.end)
+            return
         if self.closing:
             self.let_go(address, lost, self.closed_by)
             return
@@ -343,8 +351,10 @@ class Supervisor(PooledActor):
             self.let_go(address, lost, error)
             return
         if error is not None and not never_stored:
-            self.set_aside(address, lost, str(error))
+            self.set_aside(address, lost, str(error), counts=not isinstance(error, ContentWithheld))
             return
+        if loaded.checkpoint is not None and lost is None and not read.woken:
+            self.tell_taken_up(address.run_id, loaded.checkpoint.state)
         again = self.not_stored(lost, loaded)
         end = None if loaded.checkpoint is None else ended(loaded.checkpoint.state)
         if end is not None:
@@ -356,12 +366,15 @@ class Supervisor(PooledActor):
                 if isinstance(message, Asked):
                     message.refuse(end)
             dismiss(address)
+            if address.probation is not None:
+                address.probation.survived()
             address.finish(end)
             self.directory.pop(address.run_id, None)
             self.bereave(address, end)
             return
         if loaded.checkpoint is not None and loaded.checkpoint.state.read_only:
-            self.set_aside(address, lost, "its log holds facts of a newer executus; upgrade to continue it")
+            why = "its log holds facts of a newer executus; upgrade to continue it"
+            self.set_aside(address, lost, why, counts=False)
             return
         if loaded.checkpoint is not None and address.orphaned is not None:
             why = address.why_orphaned or (
@@ -399,19 +412,46 @@ class Supervisor(PooledActor):
 
     # -------------------------------------------------------------- letting go
 
-    def set_aside(self, address: Address, lost: RunLost | None, why: str) -> None:
-        """Quarantine: the log is intact, nobody works on the run, and whoever waits is told."""
+    def set_aside(self, address: Address, lost: RunLost | None, why: str, *, counts: bool = True) -> None:
+        """Quarantine: the log is intact, nobody works on the run or its children, and whoever waits is told. counts:
+        whether it is held against the run when the next host opens the journal.
+        """
         log.error("run %s is quarantined: %s", address.run_id, why)
+        if address.probation is not None:
+            address.probation.over = True
         self.let_go(address, lost, RunQuarantined(address.run_id, why))
         if not isinstance(address.end, RunQuarantined):
             return
         self.directory[address.run_id] = address  # visible as quarantined until this host ends (P5)
         if self.around.budget is not None:
             self.around.budget.give_up(address.run_id)
+        resting = tuple(self.rest(address.run_id))
+        if self.around.tell_recoverer is not None:
+            self.around.tell_recoverer(Failed(address.run_id, why, counts, resting))
+
+    def rest(self, parent: str) -> list[tuple[str, str]]:
+        """Stop the runs below one that is quarantined: what they do would be for nobody. They go on when it does.
+
+        Returns each with its parent.
+        """
+        resting: list[tuple[str, str]] = []
+        for child in list(self.directory.values()):
+            if child.info.parent_run_id == parent and child.end is None:
+                self.let_go(child, None, RunQuarantined(child.run_id, f"its parent {parent} is quarantined"))
+                resting += [(child.run_id, parent), *self.rest(child.run_id)]
+        return resting
+
+    def tell_taken_up(self, run_id: str, state: RunState) -> None:
+        """Say who of its children the run still waits for."""
+        if self.around.tell_recoverer is not None:
+            children = frozenset(child.run_id for child in state.governed.children)
+            self.around.tell_recoverer(TakenUp(run_id, children, state.status))
 
     def let_go(self, address: Address, lost: RunLost | None, error: BaseException) -> None:
         """Call off what is under way for a run and tell everybody who waits."""
         dismiss(address)
+        if address.probation is not None:
+            address.probation.let_go()
         for running in list(address.running.values()):
             running.cancel()
         address.running.clear()

@@ -12,12 +12,13 @@ import click
 from ..events import Status
 from ..ports import Journal
 from ..projections.overview import Overview
-from .opening import hosted, reading, row_of, status_of
+from .opening import hosted, reading, row_of
 from .program import Misuse
 from .shapes import print_json, run_shape
+from .standing import Standings
 from .words import age, coloured, columns, count, cut, one_line, screen_width, short
 
-STATUSES = (*get_args(Status), "running", "waiting", "suspended", "unreadable")
+STATUSES = (*get_args(Status), "running", "waiting", "quarantined", "suspended", "unreadable")
 
 
 def list_runs(db: Path, *, statuses: tuple[str, ...], limit: int | None, as_json: bool) -> None:
@@ -26,16 +27,16 @@ def list_runs(db: Path, *, statuses: tuple[str, ...], limit: int | None, as_json
         if status not in STATUSES:
             raise Misuse(f"{one_line(status)!r} is no status; there are {', '.join(STATUSES)}")
     with reading(db) as journal:
-        alive = hosted(journal)
+        standings = Standings(journal, hosted(journal))
         table: list[list[str]] = []
-        for shown, (row, status, why) in enumerate(_newest(journal, alive, statuses)):
+        for shown, (row, status, why) in enumerate(_newest(journal, standings, statuses)):
             if limit is not None and shown == limit:
                 if not as_json:
                     _print_table(table)
                     click.echo(f"(the newest {limit}; see more with --limit or --all)", err=True)
                 return
             if as_json:
-                print_json(run_shape(row, status) | ({"error": why} if why else {}))
+                print_json(run_shape(row, status, why) | ({"error": why} if status == "unreadable" else {}))
             else:
                 table.append(_cells(row, status, why))
         if as_json:
@@ -46,10 +47,12 @@ def list_runs(db: Path, *, statuses: tuple[str, ...], limit: int | None, as_json
             click.echo("no runs" + (f" with status {' or '.join(statuses)}" if statuses else ""), err=True)
 
 
-def _newest(journal: Journal, alive: bool, statuses: tuple[str, ...]) -> Iterator[tuple[Overview, str, str]]:
+def _newest(journal: Journal, standings: Standings, statuses: tuple[str, ...]) -> Iterator[tuple[Overview, str, str]]:
     for summary in reversed(journal.runs()):
         row, why = row_of(journal, summary)
-        status = "unreadable" if why else status_of(row, alive)
+        status = "unreadable"
+        if not why:
+            status, why = standings.of(row)
         if not statuses or status in statuses:
             yield row, status, why
 
@@ -63,7 +66,7 @@ HEADINGS = ["RUN", "STATUS", "AGE", "AGENT", "STEPS", "TOOLS", "TOKENS", "NAME",
 
 def _cells(row: Overview, status: str, why: str) -> list[str]:
     state = row.state
-    last = why or (f"{row.doing} …" if row.doing and status == "running" else "")
+    last = (why if status != "suspended" else "") or (f"{row.doing} …" if row.doing and status == "running" else "")
     return [
         short(row.run_id),
         status,

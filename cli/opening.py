@@ -94,8 +94,3 @@ def row_of(journal: Journal, summary: RunSummary) -> tuple[Overview, str]:
         return overview(journal.read(summary.run_id)), ""
     except JournalError as error:
         return Overview(info=RunInfo(run_id=summary.run_id, name=""), version=summary.version), str(error)
-
-
-def status_of(row: Overview, alive: bool) -> str:
-    """The status to show: a run that is neither over nor waiting runs only while a host is `alive` (P5)."""
-    return "suspended" if row.status in ("running", "new") and not alive else row.status

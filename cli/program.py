@@ -25,7 +25,8 @@ BROKEN_PIPE: Final = 141
 EXIT_CODES = """\b
 Exit codes:
   0    done, nothing wrong
-  1    a problem was found: a run failed, a log does not verify, an import was refused
+  1    a problem was found: a run failed, a log does not verify, an import was refused,
+       something needs a person
   2    wrong usage, or no such run
   3    the journal cannot be opened
   130  interrupted with Ctrl-C
@@ -136,6 +137,7 @@ def executus(ctx: click.Context) -> None:
       executus ps              list runs, newest first
       executus show RUN        read one run; the last digits of its id are enough
       executus verify          check every log from its first event
+      executus doctor          list what is stuck, and what to do about it
       executus audit           who asked for what, what was done, what it cost
 
     Reading commands are safe at any time, also while a host is writing.
@@ -194,7 +196,8 @@ def ps(statuses: tuple[str, ...], limit: int, everything: bool, db: Path, as_jso
     """List runs, newest first.
 
     A status is one of ok, error, timeout, killed, cancelled, budget_exceeded and dry_run for a run that is over, else
-    running, waiting (for a person), suspended (no host is running it) or unreadable.
+    running, waiting (for a person, or for what `executus doctor` says), quarantined (attempts to take it up failed),
+    suspended (no host is running it) or unreadable.
 
     \b
     Examples:
@@ -608,3 +611,35 @@ def keys(create: Path | None, rotate: Path | None, backup: Path | None, db: Path
     else:
         code = show_keys(db, as_json=as_json)
     click.get_current_context().exit(code)
+
+
+@executus.command(short_help="List what is stuck, and what to do about it.")
+@click.option("--retry", "retried", multiple=True, metavar="RUN", help="Let the next host take RUN up again.")
+@click.option(
+    "--days",
+    type=click.FloatRange(min=0),
+    default=7,
+    show_default=True,
+    help="List unknown outcomes and dead letters of so many days.",
+)
+@db_option
+@json_option
+def doctor(retried: tuple[str, ...], days: float, db: Path, as_json: bool) -> None:
+    """List every run that does not go on by itself, and tool calls and deliveries that somebody should look at.
+
+    Each comes with since when, why, and what to do. The exit code is 1 if something needs a person. It only reads, also
+    while a host is writing, except for --retry, which forgets what is held against a quarantined run: then no host may
+    have the journal open; to a live one say Runtime.retry(run).
+
+    \b
+    Examples:
+      executus doctor
+      executus doctor --json | jq -r 'select(.kind=="quarantined") | .run'
+      executus doctor --retry 9f3c21aa
+    """
+    from .doctoring import examine, retry_runs
+
+    if retried:
+        retry_runs(db, retried, as_json=as_json)
+        return
+    click.get_current_context().exit(examine(db, days=days, as_json=as_json))

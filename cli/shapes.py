@@ -20,8 +20,8 @@ def print_json(value: dict[str, Any]) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
-def run_shape(row: Overview, status: str) -> dict[str, Any]:
-    """A run, as `ps`, `show` and `demo` print it."""
+def run_shape(row: Overview, status: str, why: str = "") -> dict[str, Any]:
+    """A run, as `ps`, `show` and `demo` print it. why: it is not at work."""
     state, info = row.state, row.info
     return {
         "type": "run",
@@ -35,6 +35,7 @@ def run_shape(row: Overview, status: str) -> dict[str, Any]:
         "reason": state.reason,
         "error": state.error,
         "doing": row.doing,
+        "why": why,
         "steps": state.step,
         "tool_calls": state.tool_calls,
         "input_tokens": state.input_tokens,

@@ -12,8 +12,9 @@ from ..events import Content, ContentErased, Event
 from ..projections import fold
 from ..projections.overview import Overview, overview
 from .line import Line
-from .opening import find_run, hosted, reading, status_of
+from .opening import find_run, hosted, reading
 from .shapes import event_shape, iso, print_json, run_shape
+from .standing import Standings
 from .telling import tell
 from .words import coloured, cut, harmless, many, moment, one_line, screen_width, span
 
@@ -27,17 +28,16 @@ def show_run(db: Path, digits: str, *, full: bool, events: bool, as_json: bool) 
     with reading(db) as journal:
         run_id = find_run(journal, digits)
         log = journal.read(run_id)
-        alive = hosted(journal)
-    row = overview(log)
-    status = status_of(row, alive)
+        row = overview(log)
+        status, why = Standings(journal, hosted(journal)).of(row)
     if events and as_json:
         for event in log:
             print_json(event_shape(event))
     elif as_json:
-        shape = run_shape(row, status) | {"content": content_of(log), "erased": _erased_shape(log)}
+        shape = run_shape(row, status, why) | {"content": content_of(log), "erased": _erased_shape(log)}
         print_json(shape | {"messages": to_chat(fold(log).transcript.messages)})
     else:
-        _print_header(row, status, _told_of_content(log))
+        _print_header(row, status, why, _told_of_content(log))
         if events:
             _print_events(log, full)
         else:
@@ -79,10 +79,10 @@ def _told_of_content(log: list[Event]) -> str:
             return "its key is destroyed"
 
 
-def _print_header(row: Overview, status: str, content: str) -> None:
+def _print_header(row: Overview, status: str, why: str, content: str) -> None:
     state, info = row.state, row.info
     ended = f", by {one_line(state.by)}" if state.by else f" ({row.doing})" if row.doing else ""
-    ended += f": {one_line(state.reason)}" if state.reason else ""
+    ended += f": {one_line(state.reason or why)}" if state.reason or why else ""
     tokens = f"{state.input_tokens:,} in, {state.output_tokens:,} out"
     if state.thinking_tokens:
         tokens += f" (thinking {state.thinking_tokens:,})"

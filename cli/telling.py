@@ -46,6 +46,7 @@ from ..events import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    ReconcileStarted,
     RunFinished,
     RunForked,
     RunResumed,
@@ -58,6 +59,7 @@ from ..events import (
     Thinking,
     ToolFinished,
     ToolOutcomeUnknown,
+    ToolReconciled,
     ToolRefused,
     ToolStarted,
 )
@@ -81,12 +83,17 @@ def tell(fact: Fact) -> list[Line]:
             return [Line(f"  {fact.call}", fact.result + took, "wrong" if fact.is_error else "result")]
         case ToolRefused():
             return [Line(f"  {fact.call}", f"not started: {fact.reason}", "wrong")]
+        case ToolReconciled():
+            said = "it had taken effect" if fact.happened else "it had not taken effect, and is run again"
+            return [Line(f"  {fact.call}", f"asked what became of it: {said}", "host")]
         case ToolOutcomeUnknown():
             return [Line(f"  {fact.call}", f"outcome unknown: {fact.reason}", "wrong")]
         case StepFailed():
             again = "no answer, tried again" if fact.retry_at_ms is not None else "no answer"
             return [Line(f"step {fact.step}", f"{again}: {fact.error}", "wrong")]
-        case StepStarted() | ToolStarted() | InputAwaited() | ApprovalAwaited() | FamilyAwaited() | DeliveryAttempted():
+        case StepStarted() | ToolStarted() | ReconcileStarted() | DeliveryAttempted():
+            return []
+        case InputAwaited() | ApprovalAwaited() | FamilyAwaited():
             return []
         case InputReceived():
             return [Line(fact.by or fact.role, _text(fact.input), "said")]
@@ -139,6 +146,8 @@ def announce(fact: Fact) -> str:
             return f"step {fact.step}, attempt {fact.attempt}" if fact.attempt > 1 else f"step {fact.step}"
         case ToolStarted():
             return f"{fact.call} {fact.name}"
+        case ReconcileStarted():
+            return f"{fact.call}, asked what became of it"
         case _:
             return ""
 

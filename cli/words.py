@@ -18,6 +18,7 @@ STATUS_COLOURS = {
     "dry_run": "green",
     "running": "cyan",
     "waiting": "yellow",
+    "quarantined": "red",
     "suspended": "yellow",
     "unreadable": "red",
 }

@@ -19,6 +19,7 @@ from .facts import (
     Fact,
     NoteLogged,
     Opaque,
+    ReconcileStarted,
     RunFinished,
     RunResumed,
     RunStarted,
@@ -27,6 +28,7 @@ from .facts import (
     StepStarted,
     ToolFinished,
     ToolOutcomeUnknown,
+    ToolReconciled,
     ToolRefused,
     ToolStarted,
 )
@@ -92,6 +94,8 @@ def erased(fact: Fact) -> Fact:
     match fact:
         case (
             StepStarted()
+            | ReconcileStarted()
+            | ToolReconciled()
             | CriticReviewed()
             | SoftTimeoutReached()
             | HostSlept()

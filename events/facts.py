@@ -189,6 +189,23 @@ class ToolOutcomeUnknown(FactStruct, frozen=True):
     reason: str
 
 
+@final
+class ReconcileStarted(FactStruct, frozen=True):
+    """The tool is about to be asked, for the `attempt`th time, what became of a call that a host left when it died."""
+
+    call: str
+    attempt: int
+
+
+@final
+class ToolReconciled(FactStruct, frozen=True):
+    """The tool said what became of the call: it `happened`, and its result follows, or it did not, and it is run."""
+
+    call: str
+    attempt: int
+    happened: bool
+
+
 # ------------------------------------------------------------------ host
 
 
@@ -227,6 +244,8 @@ Fact: TypeAlias = (
     | ToolRefused
     | ToolFinished
     | ToolOutcomeUnknown
+    | ReconcileStarted
+    | ToolReconciled
     | CallerSteered
     | InputAwaited
     | InputReceived

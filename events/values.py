@@ -11,7 +11,7 @@ import msgspec
 
 EffectClass: TypeAlias = Literal["pure", "idempotent", "reconcilable", "never_retry"]
 """What running a tool twice means. `pure`: nothing; `idempotent`: nothing, with the same key; `reconcilable`:
-ask the tool what happened; `never_retry`: unknown, so never."""
+ask the tool what happened (`ports.Reconciles`); `never_retry`: unknown, so never."""
 
 Status: TypeAlias = Literal["ok", "error", "timeout", "killed", "cancelled", "budget_exceeded", "dry_run"]
 """How a run ended (promise P5)."""

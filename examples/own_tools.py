@@ -6,11 +6,13 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from executus import Agent, Runtime, ScriptedModel, ToolContext, tool
+from executus import Agent, DidNotHappen, Happened, Runtime, ScriptedModel, ToolContext, tool
 from executus.adapters.models.scripted import call
 from executus.ports import ApprovalTerms
 
 ORDERS: dict[str, str] = {}
+BOOK: dict[str, str] = {}
+"""Here a dict; a bank's book outlives the host, or asking would be no use."""
 
 
 @tool(effect="pure")
@@ -24,6 +26,19 @@ async def order(item: str, context: ToolContext, amount: int = 1) -> str:
     """Order something. Asked twice with the same key, it orders once."""
     await asyncio.sleep(0)  # here it would wait for the shop
     return ORDERS.setdefault(context.key, f"ordered {amount} × {item}")
+
+
+def find_transfer(context: ToolContext) -> Happened | DidNotHappen:
+    """Look the transfer up by its key. It changes nothing, so it may be asked again and again."""
+    receipt = BOOK.get(context.key)
+    return DidNotHappen() if receipt is None else Happened(receipt)
+
+
+@tool(effect="reconcilable", reconcile=find_transfer, reconcile_timeout_s=10)
+def transfer(to: str, cents: int, context: ToolContext) -> str:
+    """Send money. Sent under its key, so that the bank can be asked about it."""
+    BOOK[context.key] = f"{cents} cents to {to}"
+    return BOOK[context.key]
 
 
 @tool(effect="pure", mode="process", timeout_s=30)
@@ -52,9 +67,10 @@ if __name__ == "__main__":
     script = [
         [call("count_words", text="one two three"), call("order", item="tea", amount="2"), call("grind", rounds=1000)],
         [call("count_words", words="wrong"), call("refund", customer="Ada", cents=500)],
+        [call("transfer", to="Bob", cents=7)],
         "done",
     ]
-    clerk = Agent("clerk", model=ScriptedModel(script), tools=[count_words, order, grind, refund])
+    clerk = Agent("clerk", model=ScriptedModel(script), tools=[count_words, order, grind, refund, transfer])
     with Runtime(agents=[clerk]) as rt:
         run = rt.start("clerk", "Get me some tea.")
         result = run.result(timeout=60)

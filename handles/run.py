@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
-"""How a run stands. waiting: for a person's message or approval, its own or its children's. quarantined: set aside, as
-it failed repeatedly or its log cannot be read. suspended: its log is unfinished and no runtime has it at work."""
+"""How a run stands. waiting: for a person's message or approval, its own or its children's, or for what `Run.reason`
+says. quarantined: set aside, as it failed repeatedly or its log cannot be read. suspended: it is unfinished, and nobody
+takes it up here."""
 
 
 @masks_errors(lambda run: run._runtime.redactor)
@@ -58,8 +59,15 @@ class Run(Orders):
         if state.status is not None:
             return state.status
         if address is None or address.end is not None:
-            return "suspended"
+            return "waiting" if self.reason else "suspended"
         return "waiting" if state.doing == "waiting" else "running"
+
+    @property
+    def reason(self) -> str:
+        """Why the run is not at work in this runtime, which should have it: no agent of its name is registered, its
+        parent is quarantined, or what led to its own quarantine. "" for every other run.
+        """
+        return self._runtime.why_waiting(self.id)
 
     def checkpoint(self) -> Checkpoint:
         """The fold of the run's durable facts: state, transcript and version."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import JournalError, RequestRepeated
 from ..events import Event, Fact, RunFinished, RunStarted, Seal, Withheld
-from ..ports import Append, Follower, RunSummary
+from ..ports import Append, Follower, Recovery, RunSummary, Unfinished
 from ..projections import Checkpoint
 from .followers import acknowledge
 from .keyring import Keyring
@@ -197,6 +197,20 @@ class BesideJournal:
     def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
         """Of the stored journal; see `ports.Journal.runs`."""
         return self.stored.runs(unfinished=unfinished, after=after, limit=limit)
+
+    def unfinished(self, after: int = 0, limit: int | None = None) -> list[Unfinished]:
+        """Of the stored journal; see `ports.Journal.unfinished`."""
+        return self.stored.unfinished(after, limit)
+
+    def recoveries(self) -> list[Recovery]:
+        """Of the stored journal; see `ports.Journal.recoveries`."""
+        return self.stored.recoveries()
+
+    def keep_recoveries(
+        self, kept: Sequence[Recovery], dropped: Sequence[str], done: Callable[[JournalError | None], None]
+    ) -> None:
+        """In the stored journal; runs in memory are not taken up. See `ports.Journal.keep_recoveries`."""
+        self.stored.keep_recoveries([one for one in kept if one.run_id not in self._aside], dropped, done)
 
     def find_request(self, request_key: str) -> str | None:
         """See `ports.Journal.find_request`."""

@@ -58,9 +58,12 @@ UPGRADES: Final[dict[int, tuple[str, ...]]] = {
         """
 CREATE TABLE recoveries (
     run_id BLOB PRIMARY KEY,
+    standing TEXT NOT NULL,
     attempts INTEGER NOT NULL,
+    company INTEGER NOT NULL,
+    version INTEGER NOT NULL,
     at_us INTEGER NOT NULL,
-    error TEXT NOT NULL
+    why TEXT NOT NULL
 ) WITHOUT ROWID""",
         """
 CREATE TABLE archived (
@@ -76,9 +79,9 @@ CREATE TABLE archived (
 there is one way to today's tables.
 
 owner: boot names the opening and where its host runs (`place.Boot`), lease_until_us (wall clock) is when others may
-take over. recoveries: attempts to take up a run that have not yet succeeded, counted before each. archived: runs whose
-events up to `version`, which has `hash`, were moved to the archive at archived_us (wall clock); the archive has the
-same rows, of the runs that it holds. keyring: the id of the file with the keys of sealed runs; no row without one.
+take over. recoveries: runs that a host should take up and has not yet, or could not (`ports.Recovery`). archived: runs
+whose events up to `version`, which has `hash`, were moved to the archive at archived_us (wall clock); the archive has
+the same rows, of the runs that it holds. keyring: the id of the file with the keys of sealed runs; no row without one.
 """
 
 TABLE_NAMES: Final = "SELECT name FROM sqlite_master WHERE type = 'table'"

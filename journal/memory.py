@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 from ..errors import ForkedProcess, JournalError, JournalUnavailable, LogCorrupt, RequestRepeated, UnknownRun
 from ..events import GENESIS, Event, Opaque, Seal, Withheld
 from ..events.codec import decode_event, verify_hash
-from ..ports import Append, Follower, RunSummary
+from ..ports import Append, Follower, Recovery, RunSummary, Unfinished
 from ..projections import Checkpoint, fold
 from . import forks
 from .followers import Followers, acknowledge
@@ -127,6 +127,7 @@ class MemoryJournal:
         self._runs: dict[str, _Kept] = {}
         self._finished: deque[str] = deque()
         self._requests: dict[str, str] = {}
+        self._recoveries: dict[str, Recovery] = {}
         self._followers = Followers()
         self._outbox: deque[tuple[Append, JournalError | None]] = deque()
         self._telling = False
@@ -315,6 +316,30 @@ class MemoryJournal:
                 if kept.head.first_position > after and not (unfinished and kept.head.over)
             ]
         return found[:limit]
+
+    def unfinished(self, after: int = 0, limit: int | None = None) -> list[Unfinished]:
+        """See `ports.Journal.unfinished`."""
+        return [
+            Unfinished(summary=row, first=self.read(row.run_id, limit=1)[0])
+            for row in self.runs(unfinished=True, after=after, limit=limit)
+        ]
+
+    def recoveries(self) -> list[Recovery]:
+        """See `ports.Journal.recoveries`."""
+        self._check_open()
+        with self._lock:
+            return list(self._recoveries.values())
+
+    def keep_recoveries(
+        self, kept: Sequence[Recovery], dropped: Sequence[str], done: Callable[[JournalError | None], None]
+    ) -> None:
+        """See `ports.Journal.keep_recoveries`; `done` is called before it returns."""
+        self._check_open()
+        with self._lock:
+            for run_id in dropped:
+                self._recoveries.pop(run_id, None)
+            self._recoveries.update({one.run_id: one for one in kept})
+        done(None)
 
     def run(self, run_id: str) -> RunSummary | None:
         """See `ports.Journal.run`."""

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from ..errors import ForkedProcess, JournalError, JournalTooNew, JournalUnavailable, JournalUnreadable
 from ..events import Seal, Withheld
-from ..ports import Append, Encryption, Follower
+from ..ports import Append, Encryption, Follower, Recovery
 from . import files, forks
 from .archive import Archive
 from .checkpoints import BUSY_MS
@@ -240,6 +240,16 @@ class OutsideReader(LogReader):
         raise JournalError(f"{self.path} is open for reading only")
 
     def append(self, append: Append) -> NoReturn:
+        """Never possible here.
+
+        Raises:
+            JournalError: always.
+        """
+        raise JournalError(f"{self.path} is open for reading only; nothing was stored")
+
+    def keep_recoveries(
+        self, kept: Sequence[Recovery], dropped: Sequence[str], done: Callable[[JournalError | None], None]
+    ) -> NoReturn:
         """Never possible here.
 
         Raises:

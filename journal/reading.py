@@ -17,10 +17,10 @@ from uuid import UUID
 
 import msgspec
 
-from ..errors import ArchiveMissing, JournalUnavailable, LogCorrupt, UnknownRun
+from ..errors import ArchiveMissing, JournalError, JournalUnavailable, LogCorrupt, UnknownRun
 from ..events import GENESIS, Event, Opaque, Seal, Withheld
 from ..events.codec import HASH_BYTES, decode_event, decode_fact, run_id_bytes, sealed_blob, verify_hash
-from ..ports import RunSummary
+from ..ports import Recovery, RunSummary, Unfinished
 from ..projections import Checkpoint, evolve, evolve_transcript
 from .archive import Archive, Moved
 from .keyring import Keyring
@@ -32,6 +32,12 @@ PAGE = 2000
 
 _RUN = "SELECT version, first_position, position, over, hash FROM runs WHERE run_id = ?"
 _ALL_RUNS = "SELECT version, first_position, position, over, hash, run_id FROM runs WHERE first_position > ?"
+_UNFINISHED = (
+    "SELECT r.version, r.first_position, r.position, r.over, r.hash, r.run_id, e.topic, e.state, e.rowid FROM runs r"
+    f" LEFT JOIN {EVENTS_TABLE} e ON e.originator_id = r.run_id AND e.originator_version = 1"
+    " WHERE r.over = 0 AND r.first_position > ? ORDER BY r.first_position LIMIT ?"
+)
+_RECOVERIES = "SELECT run_id, standing, attempts, company, version, at_us, why FROM recoveries"
 _EVENTS = (
     f"SELECT originator_version, topic, state, rowid FROM {EVENTS_TABLE}"
     " WHERE originator_id = ? AND originator_version > ? ORDER BY originator_version LIMIT ?"
@@ -309,9 +315,7 @@ class LogReader:
     def tagged(self, tag: str) -> list[str]:
         """The runs that have an event with this tag. Looks at every row's tag, and decodes none."""
         sql = f"SELECT DISTINCT originator_id FROM {EVENTS_TABLE} WHERE topic = ?"
-        return [
-            _text_of(run) for run in {row[0]: None for row in (*self._rows(sql, tag), *self._ask_archive(sql, tag))}
-        ]
+        return [text_of(run) for run in {row[0]: None for row in (*self._rows(sql, tag), *self._ask_archive(sql, tag))}]
 
     def scan(self, after: int = 0, limit: int = 1000) -> list[Event]:
         """See `ports.Journal.scan`."""
@@ -323,7 +327,7 @@ class LogReader:
             moved = self._ask_archive(_SCAN_MOVED, after, end, limit)
             rows = sorted({row[3]: row for row in (*moved, *rows)}.values(), key=lambda row: row[3])[:limit]
         for version, tag, state, position, run in rows:
-            run_id = _text_of(run)
+            run_id = text_of(run)
             try:
                 event = decode_event(run_id, version, tag, state, position=position, blob=blob, opener=opener)
             except LogCorrupt:
@@ -341,14 +345,48 @@ class LogReader:
     def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
         """See `ports.Journal.runs`."""
         sql = _ALL_RUNS + (" AND over = 0" if unfinished else "") + " ORDER BY first_position LIMIT ?"
-        return [_summary(_text_of(row[5]), row) for row in self._rows(sql, after, -1 if limit is None else limit)]
+        return [_summary(text_of(row[5]), row) for row in self._rows(sql, after, -1 if limit is None else limit)]
+
+    def unfinished(self, after: int = 0, limit: int | None = None) -> list[Unfinished]:
+        """See `ports.Journal.unfinished`."""
+        found: list[Unfinished] = []
+        blob, opener = self._fetch_blob, None if self.keyring is None else self.opening
+        for row in self._rows(_UNFINISHED, after, -1 if limit is None else limit):
+            summary = _summary(text_of(row[5]), row)
+            tag, state, position = row[6:]
+            try:
+                if state is None:
+                    raise LogCorrupt(summary.run_id, 1, "this event is missing")
+                first = decode_event(summary.run_id, 1, tag, state, position=position, blob=blob, opener=opener)
+            except JournalError as error:
+                found.append(Unfinished(summary=summary, problem=error))
+            else:
+                found.append(Unfinished(summary=summary, first=first))
+        return found
+
+    def recoveries(self) -> list[Recovery]:
+        """See `ports.Journal.recoveries`; none in a file of an older layout."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'recoveries'"):
+            return []
+        return [
+            Recovery(
+                run_id=text_of(run),
+                standing=standing if standing in ("trying", "waiting") else "failed",
+                attempts=int(attempts),
+                company=int(company),
+                version=int(version),
+                at_us=int(at_us),
+                why=str(why),
+            )
+            for run, standing, attempts, company, version, at_us, why in self._rows(_RECOVERIES)
+        ]
 
     def find_request(self, request_key: str) -> str | None:
         """See `ports.Journal.find_request`."""
         if not request_key:
             return None
         found = self._rows("SELECT run_id FROM runs WHERE request_key = ?", request_key)
-        return _text_of(found[0][0]) if found else None
+        return text_of(found[0][0]) if found else None
 
 
 def _summary(run_id: str, row: Any) -> RunSummary:
@@ -359,7 +397,8 @@ def _summary(run_id: str, row: Any) -> RunSummary:
 
 
 @lru_cache(maxsize=4096)
-def _text_of(run: Any) -> str:
+def text_of(run: Any) -> str:
+    """A stored run id as text."""
     if isinstance(run, bytes) and len(run) == 16:
         return str(UUID(bytes=run))
     return repr(run)  # damaged: shown, and never found

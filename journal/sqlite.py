@@ -15,7 +15,7 @@ import msgspec
 from ..errors import ForkedProcess, JournalError, JournalInUse, JournalUnavailable, JournalUnreadable
 from ..events import Seal, Withheld
 from ..events.codec import run_id_bytes, sealed_blob
-from ..ports import Append, Encryption, Follower
+from ..ports import Append, Encryption, Follower, Recovery
 from ..projections import Checkpoint
 from . import files, forks
 from .archive import Archive
@@ -37,6 +37,7 @@ from .outside import OutsideReader
 from .place import Boot, this_boot
 from .reading import LogReader
 from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
+from .recoveries import keep_recoveries
 from .snapshots import WORTH_IT, Snapshot
 from .writer import Nothing, Writer
 
@@ -306,6 +307,13 @@ class SqliteJournal(LogReader):
         if worth_it and not (self.keyring is not None and self.is_sealed(run_id)):
             self._writer.put_snapshot(Snapshot(run_id, checkpoint))
         return checkpoint
+
+    def keep_recoveries(
+        self, kept: Sequence[Recovery], dropped: Sequence[str], done: Callable[[JournalError | None], None]
+    ) -> None:
+        """See `ports.Journal.keep_recoveries`."""
+        self._check_process()
+        keep_recoveries(self._writer.put_chore, kept, dropped, done)
 
     def maintain(self, work: Callable[[sqlite3.Connection], T], *, size: int = 0, alone: bool = False) -> T:
         """Have `work` done with the write connection, and wait until what it did is durable; see `Chore`. For this

@@ -183,7 +183,7 @@ class Writer:
                     if not self._wake.wait(self._patience_s()):
                         self._idle = False
             if not queue:
-                return None if self._closing else []
+                return None if self._closing and not self._chores else []
             batch: list[Append] = []
             size = 0
             while queue and len(batch) < BATCH_APPENDS and size < BATCH_BYTES:

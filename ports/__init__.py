@@ -10,12 +10,34 @@ from .agents import MOST, Agent, Delegate, Phase, Progress, Skill, is_seconds
 from .budget import Allowance, Budget, Window
 from .family import Palette
 from .files import ArtifactStore, Delivery, FileStager, InputFile, Parcel
-from .journal import Append, Follower, Journal, RunSummary, request_key_of
+from .journal import (
+    QUARANTINE_AFTER,
+    Append,
+    Follower,
+    Journal,
+    Recovery,
+    RunSummary,
+    Unfinished,
+    request_key_of,
+)
 from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
 from .sealing import Cipher, Encryption, KeySource
 from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
 from .system import Clock, Ids
-from .tools import ApprovalTerms, AsksFirst, Desk, NeedsSecrets, Tool, ToolContext, ToolMode
+from .tools import (
+    ApprovalTerms,
+    AsksFirst,
+    CannotTell,
+    Desk,
+    DidNotHappen,
+    Happened,
+    NeedsSecrets,
+    Reconciled,
+    Reconciles,
+    Tool,
+    ToolContext,
+    ToolMode,
+)
 from .views import View, ViewStanding
 
 __all__ = [
@@ -26,6 +48,7 @@ __all__ = [
     "ArtifactStore",
     "AsksFirst",
     "Budget",
+    "CannotTell",
     "Cipher",
     "Clock",
     "Continue",
@@ -34,10 +57,12 @@ __all__ = [
     "Delivery",
     "Delta",
     "Desk",
+    "DidNotHappen",
     "Encryption",
     "Extend",
     "FileStager",
     "Follower",
+    "Happened",
     "Ids",
     "InputFile",
     "Journal",
@@ -53,7 +78,11 @@ __all__ = [
     "Phase",
     "Prices",
     "Progress",
+    "QUARANTINE_AFTER",
     "Raise",
+    "Reconciled",
+    "Reconciles",
+    "Recovery",
     "Reply",
     "Review",
     "RunSummary",
@@ -63,6 +92,7 @@ __all__ = [
     "ToolContext",
     "ToolMode",
     "ToolSpec",
+    "Unfinished",
     "Verdict",
     "View",
     "ViewStanding",

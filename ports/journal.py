@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,44 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     over: bool
     hash: bytes
+
+
+class Unfinished(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is not over, and its first event, or why that cannot be read."""
+
+    summary: RunSummary
+    first: Event | None = None
+    problem: JournalError | None = None
+
+
+QUARANTINE_AFTER = 3
+"""Failed attempts to take a run up, in a row, after which it is not tried again until somebody says so."""
+
+Standing: TypeAlias = Literal["trying", "failed", "waiting"]
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run stands that a host should take up, kept in the store from before each attempt until it has succeeded.
+
+    standing: an attempt is under way (or the host died in it), or the last one failed while the host lived, or it is
+    not tried, for the reason `why`. attempts: those held against the run: it raised, or it alone was being taken up
+    when the host died; one under way counts. company: how many runs were being taken up together in the attempt whose
+    end nobody saw, this one included; 0 if there is none such. version: of the run when that attempt began. at_us: wall
+    clock of the last change.
+    """
+
+    run_id: str
+    standing: Standing
+    attempts: int = 0
+    company: int = 0
+    version: int = 0
+    at_us: int = 0
+    why: str = ""
+
+    @property
+    def quarantined(self) -> bool:
+        """Whether the run was set aside: for good until somebody says so, or by the last host that tried."""
+        return self.standing == "failed" or self.attempts >= QUARANTINE_AFTER
 
 
 def request_key_of(caller: str, request_id: str) -> str:
@@ -134,6 +172,25 @@ class Journal(Protocol):
 
     def find_request(self, request_key: str) -> str | None:
         """The run that a request key started, or None."""
+        ...
+
+    def unfinished(self, after: int = 0, limit: int | None = None) -> list[Unfinished]:
+        """The runs that are not over, by first position, ascending, with first position > `after`."""
+        ...
+
+    def recoveries(self) -> list[Recovery]:
+        """What is kept of attempts to take runs up that have not succeeded."""
+        ...
+
+    def keep_recoveries(
+        self, kept: Sequence[Recovery], dropped: Sequence[str], done: Callable[[JournalError | None], None]
+    ) -> None:
+        """Store each of `kept` in place of what is known of its run, and forget the runs `dropped`, in one transaction;
+        returns at once. `done` is called once, on a thread of the journal, after it is durable or has failed.
+
+        Raises:
+            JournalUnavailable: the journal is closed; `done` is then not called.
+        """
         ...
 
     def follow(self, follower: Follower) -> Callable[[], None]:

@@ -83,6 +83,43 @@ class NeedsSecrets(Protocol):
         ...
 
 
+class Happened(msgspec.Struct, frozen=True, tag="happened"):
+    """The call took effect; `result` is told to the model as the tool's, an error if `is_error`."""
+
+    result: str = ""
+    is_error: bool = False
+
+
+class DidNotHappen(msgspec.Struct, frozen=True, tag="did-not-happen"):
+    """The call took no effect, and never will: it may be run."""
+
+
+class CannotTell(msgspec.Struct, frozen=True, tag="cannot-tell"):
+    """Nobody can say, for the reason `why`: the outcome is recorded as unknown."""
+
+    why: str = ""
+
+
+Reconciled: TypeAlias = Happened | DidNotHappen | CannotTell
+"""What became of a call whose host died while it ran."""
+
+
+@runtime_checkable
+class Reconciles(Protocol):
+    """A tool of the effect class `reconcilable`: it can be asked what became of a call."""
+
+    @property
+    def reconcile_timeout_s(self) -> float:
+        """Seconds after which an answer no longer counts."""
+        ...
+
+    def reconcile(self, arguments: str, context: ToolContext) -> Reconciled | Awaitable[Reconciled]:
+        """Say what became of the call of `context.key`, which a dead host started. Asking must change nothing: it may
+        be repeated. A plain method runs on the runtime's threads. What raises cannot tell.
+        """
+        ...
+
+
 ToolMode: TypeAlias = Literal["async", "thread", "process"]
 """Where a tool runs: on the runtime's event loop, on its bounded threads, or in a child process that can be killed."""
 

@@ -17,7 +17,7 @@ from .bounds import (
 )
 from .fold import Checkpoint, advance, fold
 from .grown import Grown
-from .owed import CallModel, CallTool, Expire, Owed, Reserve, RunChild, Wake, outstanding
+from .owed import AskTool, CallModel, CallTool, Expire, Owed, Reserve, RunChild, Wake, outstanding
 from .run import (
     Doing,
     Governed,
@@ -36,6 +36,7 @@ from .trace import Trace, evolve_trace, trace_of
 from .transcript import Transcript, estimated_tokens, evolve_transcript
 
 __all__ = [
+    "AskTool",
     "Bound",
     "CallModel",
     "CallTool",

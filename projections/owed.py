@@ -25,6 +25,13 @@ class CallTool(msgspec.Struct, frozen=True, gc=False):
     call: OpenCall
 
 
+class AskTool(msgspec.Struct, frozen=True, gc=False):
+    """Owed: what became of a tool call that a dead host left; until that is known the call is not run."""
+
+    key: str
+    call: OpenCall
+
+
 class RunChild(msgspec.Struct, frozen=True, gc=False):
     """Owed: the end of a child run."""
 
@@ -57,7 +64,7 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
     at_us: int
 
 
-Owed: TypeAlias = CallModel | CallTool | RunChild | Reserve | Wake | Expire
+Owed: TypeAlias = CallModel | CallTool | AskTool | RunChild | Reserve | Wake | Expire
 
 
 def outstanding(state: RunState) -> list[Owed]:
@@ -73,7 +80,14 @@ def outstanding(state: RunState) -> list[Owed]:
     if doing == "model":
         owed.append(CallModel(f"model:{state.step}:{state.attempt}", state.step, state.attempt))
     elif doing == "tools":
-        owed.extend([CallTool(f"tool:{call.call}", call) for call in state.open_calls])
+        owed.extend(
+            [
+                AskTool(f"reconcile:{call.call}:{call.asked}", call)
+                if call.asking
+                else CallTool(f"tool:{call.call}", call)
+                for call in state.open_calls
+            ]
+        )
         if governed.budgeted and state.between_steps:
             owed.append(Reserve(f"reserve:{state.step + 1}:1", state.step + 1, 1, 0))
     elif doing == "backoff":

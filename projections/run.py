@@ -51,6 +51,7 @@ from ..events import (
     PhaseFinished,
     PhasePrint,
     PhaseStarted,
+    ReconcileStarted,
     RunFinished,
     RunForked,
     RunResumed,
@@ -65,6 +66,7 @@ from ..events import (
     ToolCall,
     ToolFinished,
     ToolOutcomeUnknown,
+    ToolReconciled,
     ToolRefused,
     ToolStarted,
     Totals,
@@ -81,12 +83,16 @@ REMEMBERED = 1_000
 
 
 class OpenCall(msgspec.Struct, frozen=True, gc=False):
-    """A tool call that was started and has no outcome yet."""
+    """A tool call that was started and has no outcome yet. asked: how often the tool was asked what became of it after
+    a crash. asking: it is being asked now, so that the call must not be run.
+    """
 
     call: str
     name: str
     effect: EffectClass
     arguments: str
+    asked: int = 0
+    asking: bool = False
 
 
 class OpenChild(msgspec.Struct, frozen=True, gc=False):
@@ -235,6 +241,13 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             return _closed(state, fact.call)
         case ToolRefused():
             return state
+        case ReconcileStarted() | ToolReconciled():
+            asking = type(fact) is ReconcileStarted
+            calls = [
+                replace(one, asked=fact.attempt, asking=asking) if one.call == fact.call else one
+                for one in state.open_calls
+            ]
+            return replace(state, open_calls=tuple(calls))
         case StepFailed():
             if fact.retry_at_ms is None:
                 return replace(state, doing="tools", error=fact.error)

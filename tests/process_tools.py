@@ -13,7 +13,7 @@ from pathlib import Path
 from executus import Secret, secret
 from executus.adapters.tools.functions import tool
 from executus.adapters.tools.process import run_in_process
-from executus.ports import ToolContext, ToolSpec
+from executus.ports import DidNotHappen, Happened, ToolContext, ToolSpec
 
 
 @tool(mode="process", effect="pure")
@@ -150,3 +150,26 @@ def prove(code: str, token: Secret = secret("github")) -> str:
 @tool(mode="process")
 def spill(token: Secret = secret("github")) -> str:
     raise ValueError(f"rejected {token.reveal()}")
+
+
+def ledger(book: Path) -> list[str]:
+    """The lines of a book, none if there is no book."""
+    return book.read_text().splitlines() if book.exists() else []
+
+
+def look_up(book: Path, context: ToolContext) -> Happened | DidNotHappen:
+    """Whether the payment of this key is in the book."""
+    found = any(line.split()[0] == context.key for line in ledger(book))
+    return Happened("found in the book") if found else DidNotHappen()
+
+
+@tool(mode="process", effect="reconcilable", reconcile=look_up)
+def pay_from_process(book: Path, hang: bool, context: ToolContext) -> str:
+    """Write a line into `book`, and hang if nobody was here before."""
+    before = book.with_suffix(".before").exists()
+    book.with_suffix(".before").touch()
+    with book.open("a") as file:
+        file.write(f"{context.key} {os.getpid()}\n")
+    while hang and not before:
+        time.sleep(60)
+    return "written again"

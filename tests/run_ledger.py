@@ -34,6 +34,7 @@ from executus.events import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    ReconcileStarted,
     RunFinished,
     RunStarted,
     SoftTimeoutReached,
@@ -44,6 +45,7 @@ from executus.events import (
     ToolCall,
     ToolFinished,
     ToolOutcomeUnknown,
+    ToolReconciled,
     ToolRefused,
     ToolResult,
     ToolStarted,
@@ -87,6 +89,7 @@ class Ledger:
             self.check_the_end()
         self.check_steps()
         self.check_calls()
+        self.check_reconciling()
         self.check_waiting()
         self.check_approvals()
         self.check_limits()
@@ -146,6 +149,23 @@ class Ledger:
                     under_way.discard(fact.call)
                 case StepStarted():
                     assert not under_way, "every call is answered before the model is asked again"
+                case _:
+                    pass
+
+    def check_reconciling(self) -> None:
+        asking: dict[str, int] = {}
+        for index, fact in enumerate(self.facts):
+            match fact:
+                case ReconcileStarted():
+                    assert fact.call in self.started
+                    assert asking.get(fact.call, 0) <= 0, "asked once at a time"
+                    assert fact.attempt == 1 - asking.get(fact.call, 0), "askings are counted"
+                    asking[fact.call] = fact.attempt
+                case ToolReconciled():
+                    assert asking.get(fact.call) == fact.attempt, "an answer is to the newest question"
+                    asking[fact.call] = -fact.attempt
+                    then = self.facts[index + 1] if fact.happened else None
+                    assert then is None or (isinstance(then, ToolFinished) and then.call == fact.call)
                 case _:
                     pass
 
@@ -311,7 +331,7 @@ class Ledger:
         children = [f"child:{fact.call}" for fact in self.born if fact.call not in over]
         if self._waits(pending, children):
             return [*owed, *children]
-        under_way = [f"tool:{call}" for call in self.started if call not in self.closed]
+        under_way = [self._about(call) for call in self.started if call not in self.closed]
         under_way += children
         latest = self._latest(StepStarted, StepCompleted, StepFailed)
         if isinstance(latest, StepStarted):
@@ -323,6 +343,15 @@ class Ledger:
             under_way.append(f"reserve:{self.steps[-1].step + 1 if self.steps else 1}:1")
         assert under_way, "a run that is not over and waits for nobody is owed something"
         return [*owed, *under_way, *self._timers()]
+
+    def _about(self, call: str) -> str:
+        """What is owed of an open call: its result, or, while it is asked about, what became of it."""
+        asked = self._latest_about(call)
+        return f"reconcile:{call}:{asked.attempt}" if isinstance(asked, ReconcileStarted) else f"tool:{call}"
+
+    def _latest_about(self, call: str) -> ReconcileStarted | ToolReconciled | None:
+        about = [one for kind in (ReconcileStarted, ToolReconciled) for one in self._all(kind) if one.call == call]
+        return max(about, key=self.facts.index, default=None)
 
     def _waits(self, pending: list[ApprovalRequested], children: list[str]) -> bool:
         """Whether a person must speak before anything goes on."""

@@ -18,6 +18,7 @@ from ...events.codec import Stored, encode_event
 from ...events.shape import FactStruct
 from ...ports import Clock, ModelRequest, ToolContext
 from ...projections import (
+    AskTool,
     CallModel,
     CallTool,
     Checkpoint,
@@ -205,6 +206,8 @@ class RunActor(PooledActor):
         self.address.pause_s = 0.0
         for asked in append.asked:
             asked.accept(append.version)
+        if self.address.probation is not None:
+            self.address.probation.settled(self.state)
         if not self.unacked:
             self.address.ending = self._end
             self.reconcile()
@@ -250,12 +253,13 @@ class RunActor(PooledActor):
                     on_delta=None if address.on_delta is None else address.watch,
                 )
                 return around.calls.model(agent, request, address.tell)
-            case CallTool():
+            case CallTool() | AskTool():
                 call = owed.call
                 key = idempotency_key(address.run_id, call.call)
                 desk = None if around.desk is None else around.desk(self, call.call)
                 context = ToolContext(address.run_id, call.call, key, self.state.caller, desk, around.journal.epoch)
-                return around.calls.tool(agent.in_phase(self.state.phase), call, context, address.tell)
+                do = around.calls.tool if isinstance(owed, CallTool) else around.calls.reconcile
+                return do(agent.in_phase(self.state.phase), call, context, address.tell)
             case RunChild():
                 return self.begin_child(owed.child)
             case Reserve():

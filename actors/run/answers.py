@@ -9,6 +9,7 @@ from .messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
@@ -27,6 +28,8 @@ def answered_key(message: Any) -> str | None:
             return f"model:{message.step}:{message.attempt}"
         case AcceptResult() | AcceptUnknown():
             return f"tool:{message.call}"
+        case AcceptReconciled():
+            return f"reconcile:{message.call}:{message.attempt}"
         case RetryStep():
             return f"retry:{message.step}:{message.attempt}"
         case EndByDeadline():

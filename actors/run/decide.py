@@ -27,7 +27,7 @@ from ...events import (
     ToolStarted,
 )
 from ...projections import RunState, notices, tool_calls_left
-from . import family, people, supervision
+from . import family, people, reconciling, supervision
 from .course import begun, finished, folded, onward, out_of_time, said_its_say, settled
 from .messages import (
     FROM_PEOPLE,
@@ -35,6 +35,7 @@ from .messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
@@ -92,6 +93,8 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
         case AcceptUnknown():
             unknown = ToolOutcomeUnknown(call=message.call, reason=message.reason)
             return _call_closed(state, message.call, unknown, now_ms)
+        case AcceptReconciled():
+            return reconciling.reconciled(state, message, now_ms)
         case AcceptChild():
             return family.child_over(state, message, now_ms)
         case AcceptChildWait():
@@ -209,17 +212,9 @@ def _resumed(state: RunState, message: ResumeRun, now_ms: int) -> list[Fact]:
             if not state.governed.budgeted:
                 facts.append(StepStarted(step=state.step, attempt=state.attempt + 1))
         return facts
-    lost = [
-        ToolOutcomeUnknown(
-            call=open_call.call,
-            reason="the host stopped while this tool was running; whether it took effect is unknown, and it was not "
-            "run again",
-        )
-        for open_call in state.open_calls
-        if open_call.effect not in ("pure", "idempotent") and f"tool:{open_call.call}" not in message.in_flight
-    ]
-    facts += lost
-    return settled(state, facts, now_ms) if lost else facts
+    left = reconciling.left_behind(state, message.in_flight)
+    facts += left
+    return settled(state, facts, now_ms) if left else facts
 
 
 # ------------------------------------------------------------------ the model

@@ -14,6 +14,7 @@ from .messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
@@ -62,6 +63,9 @@ def cleaned(message: RunMessage) -> RunMessage:
         case AcceptResult():
             text = clean_text(message.text)
             return message if text is message.text else msgspec.structs.replace(message, text=text)
+        case AcceptReconciled():
+            unknown = None if message.unknown is None else clean_text(message.unknown, WORDS)
+            return msgspec.structs.replace(message, text=clean_text(message.text), unknown=unknown)
         case AcceptModelFailure():
             return msgspec.structs.replace(message, error=clean_text(message.error, WORDS))
         case AcceptUnknown():

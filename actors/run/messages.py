@@ -121,6 +121,19 @@ class AcceptUnknown(Order, frozen=True):
     reason: str
 
 
+class AcceptReconciled(Order, frozen=True):
+    """The tool was asked what became of a call. unknown: why that cannot be told; else the call `happened`, with `text`
+    for its result, or did not. attempt: of the asking.
+    """
+
+    call: str
+    attempt: int
+    happened: bool = False
+    text: str = ""
+    is_error: bool = False
+    unknown: str | None = None
+
+
 class RetryStep(Order, frozen=True):
     """The back-off of an attempt is over."""
 
@@ -325,6 +338,7 @@ RunMessage: TypeAlias = (
     | AcceptModelFailure
     | AcceptResult
     | AcceptUnknown
+    | AcceptReconciled
     | RetryStep
     | EndByDeadline
     | ReachSoftTimeout

@@ -16,6 +16,7 @@ from ..children import ChildCall
 from ..delegating import ChildOrder
 from ..observers import Observers
 from ..pooled import Cancellable, Scheduler
+from ..probation import Failed, TakenUp
 from .asking import RunAppend
 from .messages import AcceptGrant, AcceptRefusal
 
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What every run of a runtime shares. tell_supervisor: where a run says that it is over, lost, or wants a child.
-    budget: reserves with callers' budgets. critic_of: who watches a run. observers: tells critics' actors.
-    desk: what a tool may ask of its run. sleep_after_s: a run that has waited so long for a person gives up its actor.
-    vault: the host's secrets, masked in every fact.
+    tell_recoverer: where it is said that a run is to be, or was, taken up, or was set aside. budget: reserves with
+    callers' budgets. critic_of: who watches a run. observers: tells critics' actors. desk: what a tool may ask of its
+    run. sleep_after_s: a run that has waited so long for a person gives up its actor. vault: the host's secrets, masked
+    in every fact.
     """
 
     journal: Journal
@@ -36,13 +38,14 @@ class Surroundings:
     scheduler: Scheduler
     clock: Clock
     ids: Ids
-    tell_supervisor: Callable[[RunOver | RunLost | WantChild], None]
+    tell_supervisor: Callable[[RunOver | RunLost | WantChild | Recover], None]
     budget: Reserver | None = None
     critic_of: Callable[[Address], Critic | None] | None = None
     observers: Observers | None = None
     desk: Callable[[RunActor, str], Desk] | None = None
     sleep_after_s: float = 60.0
     vault: Vault = field(default_factory=Vault)
+    tell_recoverer: Callable[[TakeUp | TakenUp | Failed], None] | None = None
 
 
 class Reserver(Protocol):
@@ -62,6 +65,21 @@ class Reserver(Protocol):
     def give_up(self, run_id: str) -> None:
         """The run was set aside: what is held back for it is free."""
         ...
+
+
+class Recover(msgspec.Struct, frozen=True):
+    """Order to the supervisor: take up an unfinished run of an earlier host."""
+
+    address: Address
+
+
+class TakeUp(msgspec.Struct, frozen=True):
+    """Order to the recoverer: have a child or an orphan of an earlier host taken up, by its rules. version: of its log,
+    0 if that is not known.
+    """
+
+    address: Address
+    version: int = 0
 
 
 class RunOver(msgspec.Struct, frozen=True):

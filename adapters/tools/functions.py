@@ -13,10 +13,11 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, get_args, overload
 import msgspec
 
 from ...events import EffectClass
-from ...ports import ApprovalTerms, ToolContext, ToolMode, ToolSpec
+from ...ports import ApprovalTerms, Reconciled, ToolContext, ToolMode, ToolSpec
 from ...redaction import Secret
 from ...redaction.secret import is_reference
 from .approval import Approval, read_approval
+from .reconciling import Questions, answer_of, answer_text
 from .reference import find_tool, reference
 
 P = ParamSpec("P")
@@ -44,6 +45,8 @@ class FunctionTool(Generic[P, R]):
         timeout_s: float | None = None,
         mode: ToolMode | None = None,
         approval: Approval = None,
+        reconcile: Callable[..., Any] | None = None,
+        reconcile_timeout_s: float = 30.0,
     ) -> None:
         where = _place(function, name)
         self.effect = _one_of(effect, EffectClass, f"{where}, effect")
@@ -58,6 +61,12 @@ class FunctionTool(Generic[P, R]):
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             self._arguments, strict=False, dec_hook=_from_text
         )
+        self._questions = self._read_questions(reconcile, where)
+        self.reconcile: Callable[[str, ToolContext], Any] | None = self._way_to_ask()
+        """See `ports.Reconciles`; None for a tool of another effect class."""
+        if not 0 < reconcile_timeout_s < 1e9:
+            raise ValueError(f"{where}, reconcile_timeout_s: expected seconds > 0, got {reconcile_timeout_s!r}")
+        self.reconcile_timeout_s = float(reconcile_timeout_s)
         if description is None:
             description = inspect.cleandoc(function.__doc__ or "")
         self.spec = ToolSpec(name or function.__name__, description, _schema(self._arguments, where))
@@ -68,6 +77,8 @@ class FunctionTool(Generic[P, R]):
         self.__wrapped__ = function
         if self.mode == "process":
             reference(function)  # refuses what a child process could not find again
+            if reconcile is not None:
+                reference(reconcile)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself."""
@@ -140,6 +151,48 @@ class FunctionTool(Generic[P, R]):
             raise TypeError(f"tool {self.spec.name} returned an awaitable: make it an `async def`")
         return result_text(result)
 
+    # -------------------------------------------------------------- what became of a call
+
+    def _read_questions(self, reconcile: Callable[..., Any] | None, where: str) -> Questions | None:
+        if self.effect == "reconcilable" and reconcile is None:
+            raise ValueError(
+                f"{where}, effect 'reconcilable': it needs reconcile=…, a function that says what became of a call; "
+                "without one use 'never_retry'"
+            )
+        if reconcile is None:
+            return None
+        if self.effect != "reconcilable":
+            raise ValueError(f"{where}, reconcile: only a tool of effect 'reconcilable' is asked, not {self.effect!r}")
+        return Questions(reconcile, self._arguments.__struct_fields__, where)
+
+    def _way_to_ask(self) -> Callable[[str, ToolContext], Any] | None:
+        if self._questions is None:
+            return None
+        if self._questions.is_async:
+            return self._ask_async
+        return self._ask_in_process if self.mode == "process" else self._ask
+
+    def _ask(self, arguments: str, context: ToolContext) -> Any:
+        assert self._questions is not None
+        return self._questions.put(self._decode(arguments), context)
+
+    async def _ask_async(self, arguments: str, context: ToolContext) -> Any:
+        return await self._ask(arguments, context)
+
+    async def _ask_in_process(self, arguments: str, context: ToolContext) -> Reconciled:
+        from .process import run_in_process  # only where it is needed
+
+        return answer_of(await run_in_process(self.ask_here, arguments, context))
+
+    def ask_here(self, arguments: str, context: ToolContext) -> str:
+        """What a plain `reconcile` answers, as text, in this process whatever the mode.
+
+        Raises:
+            TypeError: it answered something else.
+            Exception: whatever the function raises.
+        """
+        return answer_text(self._ask(arguments, context))
+
     def _decode(self, arguments: str) -> dict[str, Any]:
         decoded = self._decoder.decode(arguments.strip() or "{}")  # some models send "" for no arguments
         return {field: getattr(decoded, field) for field in self._arguments.__struct_fields__}
@@ -170,6 +223,8 @@ def tool(
     timeout_s: float | None = ...,
     mode: ToolMode | None = ...,
     approval: Approval = ...,
+    reconcile: Callable[..., Any] | None = ...,
+    reconcile_timeout_s: float = ...,
 ) -> FunctionTool[P, R]: ...
 @overload
 def tool(
@@ -180,6 +235,8 @@ def tool(
     timeout_s: float | None = ...,
     mode: ToolMode | None = ...,
     approval: Approval = ...,
+    reconcile: Callable[..., Any] | None = ...,
+    reconcile_timeout_s: float = ...,
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 def tool(
     function: Callable[P, R] | None = None,
@@ -191,6 +248,8 @@ def tool(
     timeout_s: float | None = None,
     mode: ToolMode | None = None,
     approval: Approval = None,
+    reconcile: Callable[..., Any] | None = None,
+    reconcile_timeout_s: float = 30.0,
 ) -> FunctionTool[P, R] | Callable[[Callable[P, R]], FunctionTool[P, R]]:
     """Turn a typed function into a tool: `@tool`, or `@tool(effect="pure", …)`.
 
@@ -198,7 +257,10 @@ def tool(
     docstring. timeout_s: seconds until a call is given up. mode: where it runs; "async" for an `async def`, else
     "thread" unless told to be a killable "process". approval: whether a call waits for somebody's yes before it starts;
     True, a question, `ApprovalTerms`, or a function of the call's arguments, by name, that returns one of these, or
-    False for a call that may just start. One that raises has not said so: the call waits.
+    False for a call that may just start. One that raises has not said so: the call waits. reconcile: for effect
+    "reconcilable", a function that says what became of a call whose host died: `Happened`, `DidNotHappen` or
+    `CannotTell`; it is given the arguments that its parameters name, and the context. It must change nothing, since it
+    may be asked again. reconcile_timeout_s: seconds after which its answer no longer counts.
 
     Raises:
         TypeError, ValueError: the function cannot be a tool, or an option is unknown; says what was expected.
@@ -213,6 +275,8 @@ def tool(
             timeout_s=timeout_s,
             mode=mode,
             approval=approval,
+            reconcile=reconcile,
+            reconcile_timeout_s=reconcile_timeout_s,
         )
 
     return decorate if function is None else decorate(function)

@@ -20,6 +20,7 @@ from executus.actors.run.messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
@@ -72,6 +73,7 @@ from executus.events import (
 from executus.events.codec import decode_event, encode_event
 from executus.ports import Reply
 from executus.projections import (
+    AskTool,
     CallModel,
     CallTool,
     Checkpoint,
@@ -166,6 +168,8 @@ def answers(message: RunMessage) -> str | None:
             return f"model:{message.step}:{message.attempt}"
         case AcceptResult() | AcceptUnknown():
             return f"tool:{message.call}"
+        case AcceptReconciled():
+            return f"reconcile:{message.call}:{message.attempt}"
         case RetryStep():
             return f"retry:{message.step}:{message.attempt}"
         case AcceptChild():
@@ -243,7 +247,10 @@ class RunMachine(RuleBasedStateMachine):
             assert not [fact for fact in facts if type(fact).__name__ not in ("NoteLogged", "ErrorLogged")]
         key = answers(message)
         if key is not None:
-            assert bool(facts) == (key in awaited), f"{message} is taken if and only if it is awaited"
+            asked_about = isinstance(message, (AcceptResult, AcceptUnknown)) and any(
+                one.call == message.call and one.asking for one in before.state.open_calls
+            )  # then its result is taken, if it comes after all
+            assert bool(facts) == (key in awaited or asked_about), f"{message} is taken if and only if it is awaited"
         self.said.append(message)
         self.after_the_end += self.state.over or self.state.read_only
         if facts:
@@ -341,6 +348,10 @@ class RunMachine(RuleBasedStateMachine):
                 self.tell(AcceptReply(step=owed.step, attempt=owed.attempt, reply=reply, plans=tuple(plans)))
             case CallTool():
                 self.tell(AcceptResult(call=owed.call.call, text=self.word()))
+            case AskTool():
+                call = owed.call
+                happened = call.asked % 2 == 0
+                self.tell(AcceptReconciled(call=call.call, attempt=call.asked, happened=happened, text=self.word()))
             case RunChild():
                 child = owed.child
                 spent = Totals(tool_calls=child.limits.max_tool_calls or 0)
@@ -381,6 +392,21 @@ class RunMachine(RuleBasedStateMachine):
     def open_tool_answers(self, pick: int) -> None:
         calls = self.state.open_calls
         self.tell(AcceptResult(call=calls[pick % len(calls)].call, text=self.word()))
+
+    @precondition(lambda self: any(call.asked for call in self.state.open_calls))
+    @rule(pick=st.integers(0, 9), attempt_off=OFTEN_CURRENT, said=st.sampled_from(["yes", "no", "no", "dunno"]))
+    def asked_tool_answers(self, pick: int, attempt_off: int, said: str) -> None:
+        calls = [call for call in self.state.open_calls if call.asked]
+        call = calls[pick % len(calls)]
+        self.tell(
+            AcceptReconciled(
+                call=call.call,
+                attempt=call.asked + attempt_off,
+                happened=said == "yes",
+                text=self.word(),
+                unknown="nobody knows" if said == "dunno" else None,
+            )
+        )
 
     @rule(times=st.integers(1, 3))
     def model_stays_down(self, times: int) -> None:
@@ -546,13 +572,16 @@ class RunMachine(RuleBasedStateMachine):
     def resume(self, keep: list[bool]) -> None:
         owed = [one.key for one in outstanding(self.state)]
         in_flight = frozenset(key for key, kept in zip(owed, keep, strict=False) if kept)
-        open_before = {f"tool:{call.call}": call.effect for call in self.state.open_calls}
+        open_before = {f"tool:{call.call}": call for call in self.state.open_calls}
         facts = self.tell(ResumeRun(epoch=2, reason="again", in_flight=in_flight))
         if facts:
             assert isinstance(facts[0], RunResumed)
-            for key, effect in open_before.items():
-                may_run_again = effect in ("pure", "idempotent") or key in in_flight
-                assert (key in [one.key for one in outstanding(self.state)]) == may_run_again
+            owed = [one.key for one in outstanding(self.state)]
+            for key, call in open_before.items():
+                may_run_again = call.effect in ("pure", "idempotent") or key in in_flight
+                assert (key in owed) == may_run_again
+                asked = call.asking or (call.effect == "reconcilable" and not may_run_again)
+                assert asked == any(one.startswith(f"reconcile:{call.call}:") for one in owed)
 
     @precondition(lambda self: self.said)
     @rule(pick=st.integers(0, 1_000))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from executus.adapters.tools.functions import FunctionTool, result_text, tool
-from executus.ports import Agent, Tool, ToolContext
+from executus.ports import Agent, CannotTell, Happened, Reconciles, Tool, ToolContext
 
 CONTEXT = ToolContext("run", "1.0", "run:1.0", "alice")
 
@@ -366,3 +366,60 @@ def test_a_plain_function_that_returns_a_coroutine_is_told_so() -> None:
 
 def test_a_pickled_tool_is_the_same_tool() -> None:
     assert pickle.loads(pickle.dumps(forecast)) is forecast
+
+
+# ------------------------------------------------------------------ reconcile
+
+
+def found(day: date, context: ToolContext) -> Happened:
+    return Happened(f"{context.key} on {day:%d.%m.}")
+
+
+def test_a_reconcilable_tool_is_asked_with_its_arguments_and_its_context() -> None:
+    @tool(effect="reconcilable", reconcile=found)
+    def book(day: date, seats: int) -> str:
+        return ""
+
+    assert isinstance(book, Reconciles)
+    assert book.reconcile_timeout_s == 30
+    assert book.reconcile is not None
+    assert book.reconcile('{"day": "2026-05-01", "seats": 2}', CONTEXT) == Happened("run:1.0 on 01.05.")
+
+
+def test_an_async_function_can_be_asked_and_may_take_everything() -> None:
+    async def look(context: ToolContext, **arguments: Any) -> CannotTell:
+        return CannotTell(f"{arguments}")
+
+    @tool(effect="reconcilable", reconcile=look, reconcile_timeout_s=2)
+    def book(day: date, seats: int = 1) -> str:
+        return ""
+
+    assert book.reconcile is not None
+    assert asyncio.iscoroutinefunction(book.reconcile)
+    answer = asyncio.run(book.reconcile('{"day": "2026-05-01"}', CONTEXT))
+    assert answer == CannotTell("{'day': datetime.date(2026, 5, 1), 'seats': 1}")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"effect": "reconcilable"}, "it needs reconcile=…"),
+        ({"effect": "pure", "reconcile": found}, "only a tool of effect 'reconcilable' is asked, not 'pure'"),
+        ({"effect": "reconcilable", "reconcile": Happened}, "expected a function that says what became of a call"),
+        ({"effect": "reconcilable", "reconcile": lambda colour: None}, "'colour' names no argument of the tool"),
+        ({"effect": "reconcilable", "reconcile": found, "reconcile_timeout_s": 0}, "expected seconds > 0"),
+        ({"effect": "reconcilable", "reconcile": lambda day: None, "mode": "process"}, "top level of a module"),
+    ],
+)
+def test_a_tool_that_cannot_be_asked_is_refused_where_it_is_defined(options: Any, sentence: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(sentence)):
+        tool(**options)(at_top)
+
+
+def at_top(day: date) -> str:
+    """Book."""
+    return ""
+
+
+def test_a_tool_of_another_class_is_not_asked() -> None:
+    assert forecast.reconcile is None

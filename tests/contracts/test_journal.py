@@ -24,7 +24,7 @@ from executus.events.codec import BLOB_BYTES, Body, Stored, run_id_bytes
 from executus.events.envelope import chain_hash
 from executus.events.upcasts import UPCASTS
 from executus.journal import BesideJournal, MemoryJournal, SqliteJournal, open_journal, verify_run
-from executus.ports import Append, RunSummary
+from executus.ports import Append, Recovery, RunSummary
 from executus.projections import fold
 
 AnyJournal = MemoryJournal | SqliteJournal | BesideJournal
@@ -415,3 +415,64 @@ class TestVerifying:
         for unknown in (str(uuid4()), "nonsense"):
             with pytest.raises(UnknownRun):
                 verify_run(journal, unknown)
+
+
+class TestRecoveries:
+    def test_unfinished_runs_come_with_their_first_event(self, tmp_path: Path) -> None:
+        for opened in (open_journal(None), BesideJournal(open_journal(tmp_path / "runs.db"))):
+            runs = [a_run(opened, notes=3) for _ in range(4)]
+            runs[1].write(finished())
+            found = opened.unfinished()
+            assert [one.summary for one in found] == opened.runs(unfinished=True)
+            assert [one.first for one in found] == [run.events[0] for run in (runs[0], runs[2], runs[3])]
+            assert opened.unfinished(after=found[0].summary.first_position, limit=1) == found[1:2]
+            assert opened.close(PATIENCE_S)
+
+    def test_what_is_kept_of_attempts_is_replaced_and_forgotten(self, journal: AnyJournal) -> None:
+        first, second = (str(uuid4()) for _ in range(2))
+        tried = Recovery(run_id=first, standing="trying", attempts=1, company=1, at_us=7)
+        waits = Recovery(run_id=second, standing="waiting", why="no agent ünïcödé")
+        keep(journal, [tried, waits], [])
+        assert {one.run_id: one for one in journal.recoveries()} == {first: tried, second: waits}
+        failed = msgspec.structs.replace(tried, standing="failed", attempts=3, why="boom")
+        keep(journal, [failed], [second, str(uuid4())])
+        assert journal.recoveries() == [failed]
+        keep(journal, [], [first])
+        assert journal.recoveries() == []
+
+    def test_what_is_kept_is_there_for_the_next_host_and_a_damaged_id_is_passed_over(self, tmp_path: Path) -> None:
+        opened = open_journal(tmp_path / "runs.db")
+        kept = Recovery(run_id=str(uuid4()), standing="failed", attempts=2, why="boom")
+        keep(opened, [kept, Recovery(run_id="b'no id'", standing="waiting")], ["nor this"])
+        assert opened.close(PATIENCE_S)
+        with pytest.raises(JournalUnavailable):
+            opened.keep_recoveries([kept], [], print)
+        again = open_journal(tmp_path / "runs.db")
+        assert again.recoveries() == [kept]
+        assert again.close(PATIENCE_S)
+
+    def test_what_was_asked_before_the_close_is_stored(self, tmp_path: Path) -> None:
+        opened = open_journal(tmp_path / "runs.db")
+        kept = [Recovery(run_id=str(uuid4()), standing="trying") for _ in range(200)]
+        told: list[object] = []
+        for one in kept:
+            opened.keep_recoveries([one], [], told.append)
+        assert opened.close(PATIENCE_S)
+        assert told == [None] * 200
+        again = open_journal(tmp_path / "runs.db")
+        assert len(again.recoveries()) == 200
+        assert again.close(PATIENCE_S)
+
+
+def keep(journal: AnyJournal, kept: list[Recovery], dropped: list[str]) -> None:
+    """Store it and wait."""
+    done = threading.Event()
+    told: list[object] = []
+
+    def tell(error: object) -> None:
+        told.append(error)
+        done.set()
+
+    journal.keep_recoveries(kept, dropped, tell)
+    assert done.wait(PATIENCE_S)
+    assert told == [None]

@@ -15,7 +15,7 @@ EXAMPLES = [ROOT / "examples" / name for name in ("own_model.py", "own_tools.py"
 def test_the_code_on_the_page_is_the_code_of_the_examples() -> None:
     code = "\n".join(path.read_text() for path in EXAMPLES)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     assert [block for block in blocks if block not in code] == []
 
 
@@ -37,12 +37,13 @@ def test_the_example_of_own_models_runs() -> None:
 def test_the_example_of_own_tools_runs() -> None:
     lines = run(EXAMPLES[1])
     results = [line for line in lines if line.startswith("tool ")]
-    assert len(results) == 5
+    assert len(results) == 6
     assert "text='3'" in results[0]
     assert "ordered 2 × tea" in results[1]
     assert re.search(r"text='[0-9a-f]{64}'", results[2])
     assert "unknown field `words`" in results[3]
     assert "Ada got 500 cents back" in results[4]
+    assert "7 cents to Bob" in results[5]
     assert lines[-1] == "ok done"
 
 

@@ -311,6 +311,10 @@ def test_a_family_whose_root_has_no_agent_in_the_next_host_stays_as_it_is(opened
     top, middle, bottom = line.start(first)
     first.close()
     without = opened(tmp_path / "runs.db", line.agents[1:])
-    assert [without.run(run.id).status for run in (top, middle, bottom)] == ["suspended"] * 3
+    family = [without.run(run.id) for run in (top, middle, bottom)]
+    assert [run.status for run in family] == ["waiting"] * 3
+    why = "no agent named 'top' is registered in this host: Runtime(agents=[…])"
+    assert family[0].reason == why
+    assert [run.reason for run in family[1:]] == [f"it waits for its parent {top.id}: {why}"] * 2
     assert without.live_runs == 0
     assert begun(without.run(middle.id)).info.parent_run_id == top.id

@@ -54,7 +54,7 @@ class Interrupted:
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])
-@pytest.mark.parametrize(("effect", "times"), [("pure", 2), ("idempotent", 2), ("never_retry", 1), ("reconcilable", 1)])
+@pytest.mark.parametrize(("effect", "times"), [("pure", 2), ("idempotent", 2), ("never_retry", 1)])
 def test_a_run_resumes_and_an_interrupted_tool_runs_again_only_if_that_is_safe(
     opened: Any, tmp_path: Path, effect: Any, times: int, kind: str
 ) -> None:
@@ -138,17 +138,19 @@ def test_a_run_that_waits_for_a_person_still_waits_after_reopening(opened: Any, 
     assert again.result(DEADLINE_S).output == "Bye."
 
 
-def test_a_run_of_an_agent_that_is_missing_stays_suspended_until_a_host_has_it(opened: Any, tmp_path: Path) -> None:
+def test_a_run_of_a_missing_agent_waits_with_the_reason_until_a_host_has_it(opened: Any, tmp_path: Path) -> None:
     story = Interrupted()
     runtime = opened(tmp_path / "runs.db", [story.agent])
     run = runtime.start("a", "x")
     story.wait_entered()
     runtime.close()
     without = opened(tmp_path / "runs.db", [])
-    suspended = without.run(run.id)
-    assert suspended.status == "suspended"
-    for refused in (lambda: suspended.steer("x"), lambda: suspended.result(1), lambda: suspended.cancel()):
-        with pytest.raises(MessageRefused, match="no agent of its name is in this runtime"):
+    waiting = without.run(run.id)
+    assert waiting.status == "waiting"
+    assert waiting.reason == "no agent named 'a' is registered in this host: Runtime(agents=[…])"
+    assert [(one.id, why) for one, why in without.suspended()] == [(run.id, waiting.reason)]
+    for refused in (lambda: waiting.steer("x"), lambda: waiting.result(1), lambda: without.retry(waiting)):
+        with pytest.raises(MessageRefused, match="no agent named 'a' is registered"):
             refused()
     without.close()
     unasked = opened(tmp_path / "runs.db", [story.agent], resume=False)

@@ -17,6 +17,7 @@ from executus.actors.delegating import ChildOrder
 from executus.actors.pooled import Cancellable, Waiting
 from executus.actors.run.messages import (
     AcceptModelFailure,
+    AcceptReconciled,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
@@ -42,7 +43,7 @@ from executus.ports import (
 from executus.projections import OpenCall
 from executus.projections.trace import Trace
 
-TOOLS = {"look": "pure", "put": "idempotent", "pay": "never_retry"}
+TOOLS = {"look": "pure", "put": "idempotent", "pay": "never_retry", "wire": "reconcilable"}
 ASKING = {"sign": ("never_retry", "deny"), "stamp": ("idempotent", "grant"), "vow": ("never_retry", None)}
 """Tools that need a yes: effect, and what silence means (None: it waits for ever)."""
 
@@ -168,6 +169,8 @@ class SimCalls:
         if world.strikes("tool hangs", who.tool_hangs):
             world.hung.add(context.run_id)
             return SimTimer(lambda: None)
+        if call.effect == "reconcilable":
+            return self.wire(call, context, reply)
         kind = world.rng.random()
         if world.faulty() and kind < who.tool_fails / 2:
             world.note("tool given up")
@@ -180,6 +183,37 @@ class SimCalls:
         message = AcceptResult(
             call=call.call, text=spoken(world, f"tool {context.key}", f"result of {context.key}"), is_error=failed
         )
+        return self.answer(message, reply)
+
+    def wire(self, call: OpenCall, context: ToolContext, reply: Callable[[Any], None]) -> SimTimer:
+        """A call that takes effect some time after it began, if the host lives so long, and answers after that."""
+        fate = random.Random(f"{self.world.rng.getrandbits(32)}: wire")
+        message = AcceptResult(call=call.call, text=f"result of {context.key}")
+
+        def act() -> None:
+            if self.journal.epoch != self.world.disk.epoch:
+                return  # whoever acts on it looks at the epoch (`ToolContext.epoch`): another host took over
+            self.world.took_effect(context.key)
+            self.world.maybe_crash("in a tool")
+            timer.call = None
+            self.scheduler.call_later(fate.expovariate(2.0), lambda: reply(message))
+
+        timer = self.scheduler.call_later(fate.expovariate(2.0), act)
+        return timer
+
+    def reconcile(
+        self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptReconciled], None]
+    ) -> SimTimer:
+        """What became of such a call: the truth, or nothing."""
+        world = self.world
+        if self.closed:
+            return SimTimer(lambda: None)
+        world.maybe_crash("in a tool")
+        happened = world.effects[context.key] > 0
+        fate = random.Random(f"{context.key}: asked {call.asked}")
+        unknown = "nobody knows" if world.faulty() and fate.random() < world.hazards.dumb else None
+        text = f"result of {context.key}" if happened else ""
+        message = AcceptReconciled(call=call.call, attempt=call.asked, happened=happened, text=text, unknown=unknown)
         return self.answer(message, reply)
 
     def child(

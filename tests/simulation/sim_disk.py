@@ -10,6 +10,7 @@ from sim_seals import opening
 from executus.events import Event, Seal, Withheld
 from executus.events.codec import Stored, decode_event
 from executus.journal.rules import Head
+from executus.ports import Recovery
 from executus.projections import Checkpoint, fold
 
 
@@ -27,6 +28,7 @@ class Disk:
     heads: dict[str, Head] = field(default_factory=dict)
     requests: dict[str, str] = field(default_factory=dict)
     blobs: dict[bytes, bytes] = field(default_factory=dict)
+    recoveries: dict[str, Recovery] = field(default_factory=dict)
     keys: dict[str, bytes] = field(default_factory=dict)
     """Of sealed runs."""
     held: dict[str, bytes] = field(default_factory=dict)

@@ -78,6 +78,7 @@ def episode(
                 world.wall_skew += world.rng.uniform(-3600, 3600)
         except HostCrash:
             crashes += 1
+            world.host_died()
             world.crashing = False
             world.now += world.rng.random() * 5
             host = Host(world)

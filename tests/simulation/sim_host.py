@@ -11,17 +11,18 @@ from sim_deliveries import SimCourier
 from sim_journal import SimJournal
 from sim_purses import SimPrices
 from sim_secrets import VAULT
-from sim_world import SimClock, SimIds, SimScheduler, World
+from sim_world import HostCrash, SimClock, SimIds, SimScheduler, World
 
 from executus.actors.address import Address
 from executus.actors.budget_desk import BudgetDesk
 from executus.actors.critic import give_critic
 from executus.actors.observers import Observers
+from executus.actors.recoverer import Recoverer, StopTakingUp, Surveyed
 from executus.actors.run.actor import Doze, RunActor
-from executus.actors.run.messages import EndByDeadline
+from executus.actors.run.messages import EndByDeadline, ResumeRun
 from executus.actors.run.surroundings import Surroundings
-from executus.actors.supervisor import CloseDown, HostWoke, Recover, Supervisor
-from executus.errors import Deposed
+from executus.actors.supervisor import CloseDown, HostWoke, Supervisor
+from executus.errors import Deposed, JournalError, JournalUnavailable
 from executus.ports import Allowance
 from executus.projections import Checkpoint
 from executus.wiring import RunReserver, everything
@@ -37,6 +38,10 @@ class SimRunActor(RunActor):
     world: World
 
     def decide(self, message: Any, now_ms: int) -> list[Any]:
+        if isinstance(message, ResumeRun) and not message.woken and self.world.is_killer(self.address.run_id):
+            self.world.note("killer")
+            self.world.crashing = True
+            raise HostCrash
         if self.world.strikes("poison", self.world.personality.poison):
             self.world.hurt.add(self.address.run_id)
             raise Poison("planted")
@@ -97,6 +102,7 @@ class Host:
             observers=self.observers,
             sleep_after_s=world.governance.sleep_after_s,
             vault=VAULT,
+            tell_recoverer=lambda message: self.recoverer.tell(message),
         )
         if world.supervisor is None:
             world.supervisor = supervisor_of(world)
@@ -107,13 +113,23 @@ class Host:
             for payer, actor in self.budgets._actors.items():
                 if actor.account.reserved().tokens != sum(world.purses.open[payer].values()):
                     world.problems.append(f"P8: after a restart something else is held back for {payer}")
-        for address in world.bugs.recoverable(self.journal, AGENTS):  # type: ignore[arg-type]
-            self.directory[address.run_id] = address
-            self.supervisor.actor_ref.tell(Recover(address))
+        kind = world.bugs.recoverer or Recoverer
+        self.recoverer = kind.spawn(around, self.directory, self.survey)
+        try:
+            if world.strikes("load fails", world.personality.load_fails):
+                raise JournalUnavailable("cannot read now")
+            found: Any = self.survey(self.journal)
+        except JournalError as error:
+            found = error
+        self.recoverer.tell(Surveyed(found))
         self.courier: SimCourier | None = None
         if world.governance.delivered:
             self.courier = SimCourier(world, around)
             self.courier.start()
+
+    def survey(self, journal: Any, only: str = "") -> Any:
+        """What there is to take up."""
+        return self.world.bugs.survey(journal, AGENTS)
 
     def critic_of(self, address: Address) -> SimCritic | None:
         """Who watches the run: the same at every boot."""
@@ -137,6 +153,7 @@ class Host:
         """Another host took over: let go of everything, as a runtime does."""
         self.deposed = error
         self.calls.stop_taking()
+        self.recoverer.tell(StopTakingUp())
         self.supervisor.actor_ref.tell(CloseDown(error))
 
     def close(self) -> None:
@@ -146,4 +163,5 @@ class Host:
             if self.courier is not None:
                 self.courier.close()
             self.world.bugs.stop_taking(self.calls)
+            self.recoverer.tell(StopTakingUp())
             self.supervisor.actor_ref.tell(CloseDown())

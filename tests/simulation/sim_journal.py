@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import force_setattr
 from sim_seals import secret_of
-from sim_world import SimScheduler, World
+from sim_world import HostCrash, SimScheduler, World
 
-from executus.errors import Deposed, JournalError, JournalUnavailable, RequestRepeated, UnknownRun
+from executus.errors import Deposed, JournalError, JournalUnavailable, LogCorrupt, RequestRepeated, UnknownRun
 from executus.events import Event, NoteLogged, Seal, Withheld
 from executus.events.codec import encode_event
 from executus.journal.rules import Head, advance_head
 from executus.journal.writer import Nothing
-from executus.ports import Append, Follower, RunSummary
+from executus.ports import Append, Follower, Recovery, RunSummary, Unfinished
 from executus.projections import Checkpoint
 
 
@@ -31,6 +31,8 @@ class SimJournal:
         self.epoch = self.disk.epoch
         self.disk.held.clear()
         self.waiting: list[Append] = []
+        self.line: list[Callable[[], None]] = []
+        """Commits of what is kept of attempts, in order."""
         self.followers: list[Follower] = []
         self.unsure: list[Event] = []
         """Stored by a commit that reported a failure, and not yet found."""
@@ -114,6 +116,38 @@ class SimJournal:
             for follower in self.followers:
                 follower(news)
 
+    def keep_recoveries(
+        self, kept: Sequence[Recovery], dropped: Sequence[str], done: Callable[[JournalError | None], None]
+    ) -> None:
+        """A commit of its own, which fails as the others do."""
+
+        def commit() -> None:
+            world, who = self.world, self.world.personality
+            if self.deposed():
+                done(self.broken)
+                return
+            fails = world.strikes("keeping fails", who.commit_fails)
+            if not fails or world.rng.random() < 0.5:
+                for run_id in dropped:
+                    self.disk.recoveries.pop(run_id, None)
+                self.disk.recoveries.update({one.run_id: one for one in kept})
+                world.recoveries_kept(kept, dropped)
+            if world.strikes("crash after keeping", who.crash / 4):
+                world.crashing = True
+                raise HostCrash
+            done(JournalUnavailable("the commit failed; what was stored is unknown") if fails else None)
+
+        self.line.append(commit)
+        self.scheduler.call_later(self.world.rng.random() * 0.01, lambda: self.line.pop(0)())
+
+    def recoveries(self) -> list[Recovery]:
+        return list(self.disk.recoveries.values())
+
+    def unfinished(self, after: int = 0, limit: int | None = None) -> list[Unfinished]:
+        rows = sorted(self.runs(unfinished=True), key=lambda row: row.first_position)
+        rows = [row for row in rows if row.first_position > after][:limit]
+        return [Unfinished(summary=row, first=self.read(row.run_id, limit=1)[0]) for row in rows]
+
     def follow(self, follower: Follower) -> None:
         self.followers.append(follower)
 
@@ -175,6 +209,10 @@ class SimJournal:
         return [self.disk.decoded[index] for index in log[after:][:limit]]
 
     def load(self, run_id: str) -> Checkpoint:
+        if self.world.is_bent(run_id):
+            self.world.note("log bent")
+            self.world.hurt.add(run_id)
+            raise LogCorrupt(run_id, 1, "the log does not fold")
         if run_id not in self.disk.logs:
             raise UnknownRun(run_id)
         return self.disk.folded(run_id)

@@ -123,6 +123,31 @@ class Governance:
         return any(getattr(self, one.name) for one in fields(self) if one.name not in settings)
 
 
+@dataclass
+class Hazards:
+    """What makes taking runs up dangerous. Half of the worlds have nothing of it; it has a source of its own too."""
+
+    killers: float = 0.0
+    """How many runs kill the host whenever they are taken up."""
+    bent: float = 0.0
+    """How many runs have logs that do not fold."""
+    wires: float = 0.0
+    """How many tool calls are of a tool that can be asked what became of them."""
+    dumb: float = 0.0
+    """How many of these questions are not answered."""
+
+    @classmethod
+    def drawn(cls, seed: int) -> Hazards:
+        rng = random.Random(f"{seed}: hazards")
+        if rng.random() < 0.5:
+            return cls()
+
+        def often(limit: float) -> float:
+            return rng.random() * limit if rng.random() < 0.5 else 0.0
+
+        return cls(killers=often(0.5), bent=often(0.2), wires=often(0.8), dumb=often(0.6))
+
+
 FAULTS = frozenset(
     {
         *(
@@ -136,7 +161,11 @@ FAULTS = frozenset(
         "crash between turns",
         "commit fails",
         "commit fails and is stored",
+        "crash after keeping",
         "host stands still",
+        "keeping fails",
+        "killer",
+        "log bent",
         "load fails",
         "look-up fails",
         "model fails",

@@ -10,6 +10,7 @@ from sim_host import SimRunActor
 from sim_world import Bugs
 
 from executus.actors.courier import CourierActor
+from executus.actors.recoverer import Recoverer
 from executus.actors.supervisor import Supervisor
 
 SEARCHED = 5_000
@@ -27,6 +28,8 @@ def planted(kind: type) -> Bugs:
         bugs.run_actor = kind
     elif issubclass(kind, Supervisor):
         bugs.supervisor = kind
+    elif issubclass(kind, Recoverer):
+        bugs.recoverer = kind
     elif issubclass(kind, CourierActor):
         bugs.courier = kind
     else:

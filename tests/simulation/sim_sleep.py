@@ -69,6 +69,7 @@ class Sleepers:
         world.note("takeover")
         self.takeovers += 1
         self.all.append(Sleeper(host, slept_at, began + gap_s))
+        world.host_died()  # as far as the next one knows
         return Host(world)
 
     def wake(self, host: Host, gap_s: float, *, lapsed: bool) -> None:

@@ -9,14 +9,15 @@ import hashlib
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sim_disk import Disk
-from sim_moods import FAULTS, Governance, Personality
+from sim_moods import FAULTS, Governance, Hazards, Personality
 from sim_purses import Purses
 
 from executus.actors.mailbox import Mailbox
+from executus.actors.recovering import has_survived
 from executus.errors import JournalError
 from executus.events import (
     ApprovalDenied,
@@ -32,10 +33,10 @@ from executus.events import (
     idempotency_key,
 )
 from executus.journal.rules import Head, refusal
-from executus.ports import Agent, Append, Journal, ModelRequest, Reply, ToolContext
+from executus.ports import QUARANTINE_AFTER, Agent, Append, Journal, ModelRequest, Recovery, Reply, ToolContext
 from executus.projections import OpenCall
 from executus.projections.outbox import Outbox
-from executus.recovery import recoverable
+from executus.recovery import survey
 
 
 class HostCrash(BaseException):
@@ -145,6 +146,7 @@ class Bugs:
 
     run_actor: type | None = None
     supervisor: type | None = None
+    recoverer: type | None = None
     desk: type | None = None
     courier: type | None = None
     keys_first: bool = True
@@ -168,8 +170,8 @@ class Bugs:
         """What a journal tells of what a failed commit has stored."""
         return stored
 
-    def recoverable(self, journal: Journal, agents: dict[str, Agent]) -> list[Any]:
-        return list(recoverable(journal, agents, {}))
+    def survey(self, journal: Journal, agents: dict[str, Agent]) -> Any:
+        return survey(journal, agents, {})
 
 
 SEALED = 0.3
@@ -184,6 +186,7 @@ class World:
         self.rng = random.Random(seed)
         self.personality = Personality.drawn(self.rng)
         self.governance = Governance.drawn(seed)
+        self.hazards = Hazards.drawn(seed)
         self.sealed = random.Random(f"{seed}: sealed").random() < SEALED
         self.bugs = bugs if bugs is not None else Bugs()
         self.disk = Disk(self.seen)
@@ -199,6 +202,10 @@ class World:
         self.trace = hashlib.sha256()
         self.problems: list[str] = []
         self.executions: Counter[str] = Counter()
+        self.effects: Counter[str] = Counter()
+        """What took effect of calls that can be asked about."""
+        self.lone_deaths: Counter[str] = Counter()
+        """How often a host died when it was taking up nobody but this run, since the run last survived that."""
         self.acked: list[tuple[str, int]] = []
         self.steers: list[tuple[str, str]] = []
         self.hung: set[str] = set()
@@ -242,6 +249,29 @@ class World:
                     del self.approvals[key]
             case _:
                 pass
+
+    def is_killer(self, run_id: str) -> bool:
+        """Whether the host dies whenever it takes this run up."""
+        return random.Random(f"{self.seed}: killer {run_id}").random() < self.hazards.killers
+
+    def is_bent(self, run_id: str) -> bool:
+        """Whether the run's log does not fold."""
+        return random.Random(f"{self.seed}: bent {run_id}").random() < self.hazards.bent
+
+    def host_died(self) -> None:
+        """Whatever the next host may conclude from it."""
+        for one in self.disk.recoveries.values():
+            if has_survived(self.disk.events(one.run_id)[max(0, one.version - 1) :]):
+                self.lone_deaths.pop(one.run_id, None)
+            elif one.standing == "trying" and one.company == 1:
+                self.lone_deaths[one.run_id] += 1
+                if self.lone_deaths[one.run_id] >= QUARANTINE_AFTER:
+                    self.hurt.add(one.run_id)  # guilty, or as unlucky as the guilty are
+
+    def recoveries_kept(self, kept: Sequence[Recovery], dropped: Sequence[str]) -> None:
+        """Something about attempts is on the disk."""
+        for run_id in dropped:
+            self.lone_deaths.pop(run_id, None)
 
     def awake(self) -> float:
         """The clock of a machine that has not slept."""
@@ -291,6 +321,8 @@ class World:
                 names[index] = fate.choice([*agent.delegates])
             elif fate.random() < governance.asks:
                 names[index] = fate.choice(["sign", "stamp", "vow"])
+        wired = random.Random(f"{request.run_id}:{request.step}: wires")
+        names = ["wire" if wired.random() < self.hazards.wires else name for name in names]
         calls = tuple(ToolCall(f"c{index}", name) for index, name in enumerate(names))
         return Reply((Text(f"calling at {request.step}"), *calls), usage, "tool_calls")
 
@@ -322,6 +354,16 @@ class World:
             default = next(event.fact.default for event in facts if isinstance(event.fact, ApprovalRequested))
             if "approval-granted" not in tags and not ("approval-expired" in tags and default == "grant"):
                 self.problems.append(f"approvals: {call.call} was executed and nobody said yes")
+        if "reconcile-started" in tags:
+            about = [event.tag for event in facts if event.tag in ("reconcile-started", "tool-reconciled")]
+            if about[-1] == "reconcile-started":
+                self.problems.append(f"P4: {call.call} was executed while it was asked about")
         self.executions[context.key] += 1
         if self.executions[context.key] > 1 and call.effect == "never_retry":
             self.problems.append(f"P4: {call.call} must never be retried and was executed twice")
+
+    def took_effect(self, key: str) -> None:
+        """A call that can be asked about does what it does: once (P4)."""
+        self.effects[key] += 1
+        if self.effects[key] > 1:
+            self.problems.append(f"P4: {key} had happened and was executed again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from executus.actors.run.messages import AcceptChild, AcceptChildWait, EndWithPa
 from executus.actors.supervisor import Supervisor
 from executus.events import ChildWaited, FamilyAwaited, Totals
 from executus.ports import Agent, Journal
-from executus.recovery import recoverable
+from executus.recovery import survey
 
 
 class StartsChildrenTooLate(Supervisor):
@@ -36,8 +37,8 @@ class StartsChildrenTooLate(Supervisor):
 class LeavesOrphans(Bugs):
     """At boot, nobody looks at children."""
 
-    def recoverable(self, journal: Journal, agents: dict[str, Agent]) -> list[Any]:
-        return [one for one in recoverable(journal, agents, {}) if not one.info.parent_run_id]
+    def survey(self, journal: Journal, agents: dict[str, Agent]) -> Any:
+        return dataclasses.replace(survey(journal, agents, {}), children={})
 
 
 class ForgetsChildrenOfEarlierHosts(Supervisor):
