@@ -104,7 +104,7 @@ def moved(store: ViewStore, definition: Definition, log: Sequence[Event], sizes:
     """
     for size in sizes:
         view = store.kept_or_begun(definition, scan_of(log))
-        page = log[view.position : view.position + size]
+        page = Pages(scan_of(log)).after(view.position, size)
         if page:
             advance(store, [view], [page])
             assert view.status != "stopped", view.error

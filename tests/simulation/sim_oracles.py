@@ -8,6 +8,7 @@ from sim_deliveries import judge_deliveries
 from sim_forks import judge_fork
 from sim_oracles_family import is_kept_waiting, judge_family
 from sim_oracles_governed import judge_governed
+from sim_oracles_views import judge_views
 from sim_purses import SimPrices
 from sim_seals import opening
 from sim_secrets import judge_secrets
@@ -78,6 +79,7 @@ def judge(world: World, client: Client, host: Host) -> list[str]:
     problems += judge_seals(world)
     problems += judge_family(world, host)
     problems += judge_ledgers(world, host)
+    problems += judge_views(world)
     problems += judge_deliveries(world, host)
     problems += judge_secrets(world)
     watched = set(host.observers._watched)
