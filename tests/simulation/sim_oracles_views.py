@@ -85,5 +85,3 @@ def _judge_runs(rows: BufferedRows, log: Sequence[Event]) -> list[str]:
         if told != want:
             problems.append(f"P7: the audit tells of a run {told}, its fold says {want}")
     return problems
-
-
