@@ -24,9 +24,10 @@ from collections import Counter
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
+from types import CodeType
 from typing import Any, get_args
 
-from poison_rows import INDEX, ROWS, Poisoned, lives
+from poison_rows import INDEX, ROWS, SOUND, Poisoned, lives
 
 from executus import Agent, Allowance, Continue, Runtime, ScriptedModel, tool
 from executus.adapters.models.scripted import call
@@ -89,12 +90,18 @@ def _opened(path: Path, *, resume: bool = True) -> Runtime:
 
 
 class Watch(logging.Handler):
-    """Sees what must not happen: forbidden acts, dead threads, and what is logged as critical."""
+    """Sees what must not happen: forbidden acts, dead threads, and what is logged as critical.
+
+    What a host does that opens a sound journal is learned first: it imports late, and reads type hints and sources of
+    its own. Only what it did not do then is forbidden.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(logging.CRITICAL)
         self._folder = str(folder)
-        self.on = False
+        self._known: set[tuple[Any, ...]] = set()
+        self.learning = True
+        self.on = True
         self.acts: list[str] = []
         self.deaths: list[str] = []
         self.critical: list[str] = []
@@ -108,24 +115,45 @@ class Watch(logging.Handler):
             return
         if event == "open" and self._folder in str(arguments[0]):
             return
-        self.acts.append(f"{event} {str(arguments)[:200]}")
+        act = (event, *map(_shown, arguments))
+        if self.learning:
+            self._known.add(act)
+        elif act not in self._known:
+            self.acts.append(str(act)[:300])
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`."""
         self.critical.append(record.getMessage()[:300])
 
 
+def _shown(argument: Any) -> str:
+    """An argument of an audit event, without addresses."""
+    if isinstance(argument, CodeType):
+        return f"{argument.co_filename} {argument.co_names} {argument.co_consts} {argument.co_code!r}"
+    return str(argument)
+
+
+def _warm(path: Path) -> None:
+    """Everything that a sound journal needs, so that what is loaded at first use is loaded."""
+    with _opened(path) as runtime:
+        runtime.start("healthy", "go").result(GIVE_UP_S)
+        runtime.start("victim", "go", interactive=True)
+        _settle(runtime)
+        for row in runtime.runs():
+            with suppress(ExecutusError):
+                runtime.run(row.run_id).status  # noqa: B018
+            verify_run(runtime.journal, row.run_id)
+
+
 def boot(folder: Path) -> dict[str, Any]:
     """Open the poisoned journal in `folder`, and look what becomes of it."""
     logging.getLogger("executus").setLevel(logging.CRITICAL)
     told = json.loads((folder / "runs.db.told.json").read_text())
-    with _opened(folder / "warm.db") as warm:  # what is imported at first use is imported now
-        warm.start("healthy", "go").result(GIVE_UP_S)
-        warm.start("victim", "go", interactive=True)
-        verify_run(warm.journal, warm.runs()[0].run_id)
-    shape()  # reads the sources of the folds, once
     watch = Watch(folder)
-    watch.on = True
+    shape()  # reads the sources of the folds
+    for name in ("warm.db", "warm.db", "warmer.db"):
+        _warm(folder / name)
+    watch.learning = False
     problems: list[str] = []
     began = time.monotonic()
     runtime = _opened(folder / "runs.db")
@@ -197,6 +225,10 @@ def journals(options: argparse.Namespace, folder: Path) -> Any:
         number += 1
         place = folder / str(number)
         place.mkdir()
+        sound = Poisoned(place / "warm.db", rng.getrandbits(32))
+        for life in lives():
+            sound.add(life, SOUND)
+        sound.close()
         poisoned = Poisoned(place / "runs.db", rng.getrandbits(32))
         for _ in range(HEALTHY // 2):
             poisoned.add_healthy(batch[0][0])

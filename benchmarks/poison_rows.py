@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import sqlite3
@@ -39,16 +40,44 @@ class Life:
 
 
 def lives() -> list[Life]:
-    """Every run of the newest golden log, cut off after each of its events: every kind of fact is some life's last."""
-    newest = max(GOLDEN.glob("log-*.db"))
+    """Every run of the golden logs, cut off after each of its events, and one for each kind of fact that is not among
+    them: every kind of fact is some life's last.
+    """
     found: list[Life] = []
-    with closing(read_journal(newest)) as reader:
-        for row in reader.runs():
-            events = reader.read(row.run_id)
-            found += [Life(tuple(events[: event.version])) for event in events]
-    missing = FACTS.keys() - {life.events[-1].tag for life in found}
-    assert not missing, f"no life ends in {missing}"
+    for path in sorted(GOLDEN.glob("log-*.db")):
+        with closing(read_journal(path)) as reader:
+            for row in reader.runs():
+                events = reader.read(row.run_id)
+                found += [Life(tuple(events[: event.version])) for event in events if event.content == "clear"]
+    first = found[0].events[0]
+    for tag in sorted(FACTS.keys() - {life.events[-1].tag for life in found}):
+        fact = msgspec.convert(_least(msgspec.inspect.type_info(FACTS[tag][0])), FACTS[tag][0])
+        found.append(Life((first, Event(run_id=first.run_id, version=2, tag=tag, fact=fact, at_us=2, elapsed_ms=2))))  # type: ignore[arg-type]
     return found
+
+
+def _least(kind: Any) -> Any:
+    """The least value of a type, as plain data."""
+    match kind:
+        case msgspec.inspect.StructType():
+            tagged = {} if kind.tag is None else {kind.tag_field: kind.tag}
+            return tagged | {one.encode_name: _least(one.type) for one in kind.fields if one.required}
+        case msgspec.inspect.UnionType():
+            return _least(kind.types[0])
+        case msgspec.inspect.LiteralType():
+            return kind.values[0]
+        case msgspec.inspect.StrType():
+            return "1.0"
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            return 1
+        case msgspec.inspect.BytesType():
+            return b""
+        case msgspec.inspect.BoolType():
+            return False
+        case msgspec.inspect.DictType():
+            return {}
+        case _:
+            return []
 
 
 # ------------------------------------------------------------------ what is done to a row
@@ -153,7 +182,7 @@ def _strange_value(state: State, rng: random.Random) -> State:
         elif how < 0.2 and isinstance(at[path[-1]], list):
             at[path[-1]] = at[path[-1]] * rng.choice((0, 2, 2000))
         else:
-            at[path[-1]] = rng.choice(STRANGE)
+            at[path[-1]] = copy.deepcopy(rng.choice(STRANGE))  # it may be poisoned itself, next time
     return state[0], bytes(content[:HASH_BYTES]) + msgspec.msgpack.encode(body)
 
 
@@ -207,6 +236,9 @@ ROWS: dict[str, Poison] = {
     "lost blob": _lost_blob,
 }
 """What may be done to tag and state of one row; `_huge` is planted apart, as it is slow."""
+
+SOUND = "sound"
+"""Nothing is done to it."""
 
 INDEX = ("version", "over", "hash", "position", "gap", "stranger", "swapped", "snapshot")
 """What may be done beside them: to the run's row in the index, to the version or the run id of the event."""
@@ -277,6 +309,8 @@ class Poisoned:
         """A run whose last event was poisoned so."""
         run_id = self._run_id()
         rows = self._write(life, "victim", run_id)
+        if poison == SOUND:
+            return
         position, state = rows[-1]
         self.what[run_id] = f"{state[0]} at version {len(rows)}: {poison}"
         if poison in ROWS or poison == "huge":
