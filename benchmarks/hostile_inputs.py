@@ -205,9 +205,8 @@ class Host:
         if len(finished) != 1 or "sha256" not in finished[0].result or finished[0].is_error:
             self.problems.append(f"{name}: what it said was not kept as head and tail: {finished[0].result[:200]!r}")
 
-    def notes(self, count: int) -> int:
+    def notes(self, run: Any, count: int) -> int:
         """A host that writes notes, a thousand at a time; how many were refused, which it was told."""
-        run = self.runtime.start("held", "go")
         refused = 0
 
         async def flood() -> None:
@@ -221,8 +220,6 @@ class Host:
                         self.problems.append(f"a note: {outcome!r}")
 
         asyncio.run(flood())
-        run.kill()
-        self.look_at(run, "after a flood of notes")
         return refused
 
 
@@ -289,13 +286,16 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         figures["grown_mb_loud_process"] = host.grown_mb("a loud process", lambda: host.run_tool("loud", size))
     if options.notes:
         refused = 0
+        noted = host.runtime.start("held", "go")
 
         def flood() -> None:
             nonlocal refused
-            refused = host.notes(options.notes)
+            refused = host.notes(noted, options.notes)
 
         figures["notes"] = options.notes
         figures["grown_mb_notes"] = host.grown_mb("notes", flood)
+        noted.kill()
+        host.look_at(noted, "after a flood of notes")  # reads all of them, which takes memory of its own
         figures["notes_refused"] = refused
     host.run_tool("long", 64 << 20)
     if not host.runtime.close():
