@@ -161,9 +161,13 @@ class BudgetActor(PooledActor):
     # -------------------------------------------------------------- requests
 
     def reserve(self, message: Reserve) -> None:
-        """Queue the request, unless it was granted before or its run is over."""
+        """Queue the request, unless it was granted before or its run is over, or its family's root.
+
+        A child that is born in the moment in which its root ends is about to end too. What its family spent is
+        forgotten by then: it would have a whole allowance again.
+        """
         want = message.want
-        if self.ledger.is_over(want.run_id):
+        if self.ledger.is_over(want.run_id) or self.ledger.is_over(want.root):
             return
         held = self.granted.get(want.key) or self.account.held.get(want.key)
         if held is not None:

@@ -312,6 +312,22 @@ def test_waiting_for_ones_own_family_holds_up_no_other_family() -> None:
     assert isinstance(house.answer(child), Granted)
 
 
+def test_a_child_that_is_born_when_its_family_is_over_gets_no_second_allowance() -> None:
+    house = House(Allowance(window="run", tokens=100))
+    parent, other = house.start(), house.start()
+    house.call(parent, tokens=90)
+    parent.finish()
+    house.commit(parent)
+    child = house.start(root=parent.run_id)
+    house.ask(child, 100)
+    assert house.answer(child) is None, "it is about to end, too"
+    child.finish()
+    house.commit(child)
+    house.ask(other, 100)
+    assert isinstance(house.answer(other), Granted)
+    house.no_drift()
+
+
 def test_callers_do_not_share() -> None:
     house = House(HOUR)
     alice, bob = house.start(), house.start(caller="bob")

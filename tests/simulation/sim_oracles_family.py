@@ -98,7 +98,7 @@ def judge_child(world: World, host: Host, events: list[Event], started: RunStart
     if parents_end is not None:
         fails = world.personality.commit_fails or world.personality.load_fails
         after = [event for event in events if event.position > parents_end.position]
-        steps = sum(isinstance(event.fact, StepStarted) for event in after)
+        steps = len({event.fact.step for event in after if isinstance(event.fact, StepStarted)})  # not attempts
         if steps > STEPS_AFTER * (2 if fails else 1):
             problems.append("family: a child worked on after its parent's end")
         if after == events and steps > 1 and last.by in ("model", "ceiling", "limits"):
