@@ -52,14 +52,13 @@ class HeadsCheck:
             OSError: the file cannot be read.
         """
         marks = {NOTHING}
-        torn = 0
+        torn, why = 0, ""
         for number, line in enumerate(_lines(self._path), 1):
             where = f"{self._path.name}, line {number}"
             try:
                 anchor = anchor_of(line)
             except NoAnchor as error:
-                torn = number
-                why = error
+                torn, why = number, str(error)
                 continue
             if torn:
                 if anchor.previous in marks:
