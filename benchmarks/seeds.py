@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SIMULATION = Path(__file__).resolve().parent.parent / "tests" / "simulation"
-sys.path.insert(0, str(SIMULATION))
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path[:0] = [str(TESTS / "simulation"), str(TESTS)]
 
 from sim_episode import episode  # noqa: E402
 from sim_moods import FAULTS, NEVER_HERE  # noqa: E402

@@ -106,7 +106,7 @@ class StepRow(Row):
 class ToolRow(Row):
     """A tool call, or a child run that a call became. outcome: "running", "waiting" (a child, for a person), "ok",
     "error", "refused", "unknown", or a child's end status. result_chars: length of what it answered. error: how it
-    failed, or why it was refused.
+    failed, or why it was refused. asked: how often the tool was asked what became of it, after a host had died.
     """
 
     run_id: str
@@ -121,6 +121,7 @@ class ToolRow(Row):
     result_chars: int = 0
     error: str = ""
     child_run_id: str = ""
+    asked: int = 0
 
 
 class ApprovalRow(Row):

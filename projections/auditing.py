@@ -46,6 +46,7 @@ from ..events import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    ReconcileStarted,
     RunFinished,
     RunForked,
     RunResumed,
@@ -58,6 +59,7 @@ from ..events import (
     ToolCall,
     ToolFinished,
     ToolOutcomeUnknown,
+    ToolReconciled,
     ToolRefused,
     ToolStarted,
     Usage,
@@ -123,6 +125,8 @@ class Auditor:
             ToolRefused: self._tool_refused,
             ToolFinished: self._tool_finished,
             ToolOutcomeUnknown: self._outcome_unknown,
+            ReconcileStarted: self._reconcile_started,
+            ToolReconciled: self._reconciled,
             CallerSteered: self._caller_steered,
             InputAwaited: self._awaits,
             InputReceived: self._input_received,
@@ -290,6 +294,12 @@ class Auditor:
         tool = self._tools.change(event.run_id, fact.call)
         tool.outcome, tool.finished_us, tool.error = "unknown", event.at_us, text(fact.reason)
         self._wrong(event, fact.call, fact.reason)
+
+    def _reconcile_started(self, run: RunRow, event: Event, fact: ReconcileStarted) -> None:
+        self._tools.change(event.run_id, fact.call).asked = fact.attempt
+
+    def _reconciled(self, run: RunRow, event: Event, fact: ToolReconciled) -> None:
+        """What it said shows in what follows: its result, or that it runs."""
 
     def _child_started(self, run: RunRow, event: Event, fact: ChildStarted) -> None:
         run.children_open += 1
