@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -21,16 +22,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-import kill_host  # beside this file
+import kill_agents  # beside this file
+import kill_checks
+import kill_host
 import kill_loop
 
 import executus.wiring
-from executus import Runtime
 from executus.errors import Deposed, ExecutusError, JournalInUse, MessageRefused
 from executus.journal import checkpoints, lease, read_journal
 from executus.journal import sqlite as sqlite_module
 
 PATIENCE_S = 30.0
+MOST_SHOWN = 20
 DEPOSED = 7
 """Exit code of a host that found out."""
 
@@ -55,12 +58,12 @@ def note_looks() -> None:
     lease.Tenure.held = property(held)  # type: ignore[assignment, method-assign]
 
 
-class TimedNotes(kill_host.Notes):
+class TimedNotes(kill_agents.Notes):
     """Also writes down when, and when its thread last looked: the clock is the machine's."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._times = kill_host.Notes(path.with_suffix(".times"))
+        self._times = kill_agents.Notes(path.with_suffix(".times"))
 
     def line(self, *words: object) -> None:
         """Write one line, at once."""
@@ -81,39 +84,43 @@ def plant(bug: str) -> None:
 
 def host(folder: Path, options: argparse.Namespace, first_request: int) -> int:
     """Wait for the journal, work on it until deposed; returns the exit code."""
-    plant(options.plant)
+    if options.plant:
+        plant(options.plant)
     note_looks()
     lease.LEASE_S = options.lease
     checkpoints.BUSY_MS = sqlite_module.BUSY_MS = 100
-    says, acks = kill_host.Notes(folder / "says"), kill_host.Notes(folder / "acks")
-    effects, epoch = TimedNotes(folder / "effects"), [0]
-    opened = executus.wiring.open_journal
+    logging.disable(logging.CRITICAL)
+    says, acks = kill_agents.Notes(folder / "says"), kill_agents.Notes(folder / "acks")
+    kill_agents._effects[str(folder / "effects")] = TimedNotes(folder / "effects")
+    real = executus.wiring.open_journal
 
-    def open_and_note(path: Any, **more: Any) -> Any:
-        journal = opened(path, **more)
-        epoch[0] = journal.epoch
+    def open_and_say(path: Any) -> Any:
+        journal = real(path)
         says.line("took", os.getpid(), time.monotonic(), journal.epoch)
         return journal
 
-    executus.wiring.open_journal = open_and_note
-    agent = kill_host.make_agent(effects, epoch)
     while True:
+        executus.wiring.open_journal = open_and_say
         try:
-            runtime = Runtime(folder / "runs.db", [agent])
+            runtime = kill_host.opened(folder, "")
             break
         except JournalInUse as error:
             stuck = "stuck" if "stands still" in error.owner else "refused"
             says.line(stuck, os.getpid(), time.monotonic())
             time.sleep(0.01)
-    callers = kill_host.Callers(runtime, acks, options.runs, first_request)
     threading.excepthook = lambda args: None  # the callers' threads: they are told too, and have nothing left to do
-    callers.begin(drain=False)
+    callers = kill_host.Callers(runtime, acks, options.runs, first_request)
+    try:
+        callers.begin(drain=False)
+    except ExecutusError:
+        if runtime.deposed is None:
+            raise
     while runtime.deposed is None:
         time.sleep(0.005)
     says.line("deposed", os.getpid(), time.monotonic())
     code = DEPOSED
     try:
-        runtime.start("worker", "one more")
+        runtime.start(kill_agents.chosen(0), "one more")
         code = 8
     except Deposed:
         pass
@@ -127,7 +134,7 @@ def host(folder: Path, options: argparse.Namespace, first_request: int) -> int:
     return code if runtime.close() else 10
 
 
-def boot(folder: Path, options: argparse.Namespace, told: kill_loop.Told) -> int:
+def boot(folder: Path, options: argparse.Namespace, told: kill_checks.Told) -> int:
     """Fork a host; return its process id."""
     told.read_on()
     first_request = max(1, max((int(one[1:]) for one in told.starts), default=0) - kill_host.REQUESTS_AGAIN)
@@ -138,6 +145,8 @@ def boot(folder: Path, options: argparse.Namespace, told: kill_loop.Told) -> int
     try:
         random.seed()
         code = host(folder, options, first_request)
+    except Deposed:  # in the middle of beginning
+        code = DEPOSED
     except BaseException as error:
         os.write(2, f"the host failed: {type(error).__name__}: {error}\n".encode())
     os._exit(code)
@@ -152,7 +161,7 @@ class Trouble(Exception):
 
 def said(folder: Path, pid: int, word: str, count: int = 1) -> list[list[str]]:
     """What that host said with that word."""
-    lines = [line.decode().split() for line in kill_loop._lines(folder / "says")]
+    lines = [line.decode().split() for line in kill_checks.lines_of(folder / "says")]
     return [line for line in lines if line[0] == word and int(line[1]) == pid][:count]
 
 
@@ -202,7 +211,7 @@ def take_over(folder: Path, first: int, second: int, options: argparse.Namespace
         time.sleep(rng.uniform(0.001, 0.02))
 
 
-def rounds(folder: Path, options: argparse.Namespace, rng: random.Random, told: kill_loop.Told) -> list[float]:
+def rounds(folder: Path, options: argparse.Namespace, rng: random.Random, told: kill_checks.Told) -> list[float]:
     """The whole fight; returns how long each takeover took."""
     took: list[float] = []
     first = boot(folder, options, told)
@@ -272,12 +281,12 @@ def begun_late(folder: Path) -> tuple[list[str], int]:
 
 
 def _words(path: Path) -> list[list[str]]:
-    return [line.decode().split() for line in kill_loop._lines(path)]
+    return [line.decode().split() for line in kill_checks.lines_of(path)]
 
 
 def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Everything; returns the figures."""
-    rng, told = random.Random(options.seed), kill_loop.Told(folder)
+    rng, told = random.Random(options.seed), kill_checks.Told(folder)
     problems: list[str] = []
     took: list[float] = []
     began = time.monotonic()
@@ -290,7 +299,7 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         options.plant = ""
         problems += kill_loop.last_boot(folder, options, told)
     told.read_on()
-    found = kill_loop.full_check(folder, told)
+    found = kill_checks.full_check(folder, told, at_rest=not problems)
     late, between = begun_late(folder)
     problems += found.problems + interleaved(folder) + late
     problems += [f"a takeover took {one:.2f} s" for one in took if one > options.lease + 1]
@@ -303,16 +312,12 @@ def run(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         "live_runs": options.runs,
         "seed": options.seed,
         "acknowledged": told.total,
-        "runs": found.runs,
-        "runs_over": found.over,
-        "events": found.events,
-        "tool_executions": found.executions,
-        "outcomes_unknown": found.unknown,
+        **kill_checks.shown(found),
         "effects_begun_late": len(late),
         "stopped_between_look_and_act": between,
         "seconds_a_takeover": round(fighting_s / max(1, len(took)), 3),
         "violations": len(problems),
-        "problems": list(dict.fromkeys(problems))[: kill_loop.MOST_SHOWN],
+        "problems": list(dict.fromkeys(problems))[:MOST_SHOWN],
     }
 
 
