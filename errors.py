@@ -127,6 +127,14 @@ class ArchiveMissing(JournalUnavailable):
         self.run_id, self.path, self.why = run_id, path, why
 
 
+class DiskFull(JournalUnavailable):
+    """There is no room on the journal's disk: free some. Runs go on by themselves when there is."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}; free some space: what is stored is safe, and runs go on by themselves then")
+        self.path, self.why = path, why
+
+
 class JournalConflict(JournalError):
     """Somebody else appended first: read again, decide again."""
 

@@ -145,7 +145,9 @@ class Runtime(Starts, Erases):
     journal: it is seen by its `Run` only and gone with the process. One that is not recorded leaves nothing but its
     result when it is over, and is not delivered. degrade: a journal that cannot be opened is no error; runs then live
     in memory, and each that is started says so in its log. encryption: the host's key, as 32 bytes, `KeyFile(path)` or
-    another `KeySource`: what is said in new runs is sealed on the disk, and can be erased (`erase`).
+    another `KeySource`: what is said in new runs is sealed on the disk, and can be erased (`erase`). min_free_mb: with
+    less left on the journal's disk no new run is started, and with a quarter of it runs pause until there is more; None
+    is 64, or a twentieth of a small disk.
 
     secrets: values by name, given to tools that ask for them (`secret`) and masked wherever they would be stored, shown
     or logged. redact: what else is masked: "shapes" (what looks like a key), "names" (what stands under `password` and
@@ -157,6 +159,7 @@ class Runtime(Starts, Erases):
         JournalInUse, JournalUnreadable, JournalTooNew: the file cannot be opened; nothing in it was changed.
         KeyRefused, KeysMissing: the key does not fit, or the file of the runs' keys is missing; the same.
         ExtraMissing: encryption needs the extra `encryption`.
+        DiskFull: there is no room to begin.
         TypeError, ValueError: a wrong argument, with what was expected.
     """
 
@@ -187,6 +190,7 @@ class Runtime(Starts, Erases):
         max_live_runs: int = 20_000,
         tool_threads: int = 32,
         sleep_after_s: float = 60.0,
+        min_free_mb: float | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
@@ -212,6 +216,8 @@ class Runtime(Starts, Erases):
         check_needs(agents, skills, self._vault)
         if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
+        if min_free_mb is not None and min_free_mb != 0 and not is_seconds(cast("Any", min_free_mb)):
+            raise ValueError(f"Runtime, min_free_mb: expected megabytes ≥ 0 or None, got {min_free_mb!r}")
         self._max_live_runs = at_least_one("Runtime, max_live_runs", max_live_runs)
         threads = at_least_one("Runtime, tool_threads", tool_threads)
         self._clock: Clock = clock if clock is not None else SystemClock()
@@ -229,7 +235,7 @@ class Runtime(Starts, Erases):
         self._pid = os.getpid()
         self._courier: Courier | None = None
         self._choices = Choices(record, durable)
-        self._stored, self._degraded = opened(path, degrade, encryption)
+        self._stored, self._degraded = opened(path, degrade, encryption, min_free_mb)
         if self._degraded and artifacts is None:  # what lies there belongs to whoever has the journal
             self._ports = replace(self._ports, artifacts=LazyArtifacts(None))
         self._beside = BesideJournal(self._stored)
@@ -342,6 +348,11 @@ class Runtime(Starts, Erases):
     def live_runs(self) -> int:
         """Runs this runtime has at work, or waiting."""
         return len(self._directory)
+
+    @property
+    def no_room(self) -> str:
+        """Why the runs of this runtime pause: the disk is full, or nearly. "" when there is room."""
+        return self._stored.short("")
 
     def artifact(self, sha256: str) -> bytes:
         """The bytes of an artifact of any run, by its address.

@@ -20,7 +20,7 @@ from .admission import AS_AGENT, Planned, gated, is_refused, planned, run_id_of,
 from .errors import BudgetSpent, Overloaded, RequestRepeated
 from .events import InputPart
 from .handles import Run, wait, wait_async
-from .journal import BesideJournal
+from .journal import BesideJournal, MemoryJournal, SqliteJournal
 from .ports import Agent, Clock, Delta, Ids, InputFile, Journal
 from .redaction.raised import masks_errors
 from .redaction.vault import Vault
@@ -43,6 +43,7 @@ class Starts:
     _vault: Vault
     _choices: Choices
     _beside: BesideJournal
+    _stored: MemoryJournal | SqliteJournal
     _degraded: tuple[str, ...]
     _budgets: BudgetDesk | None
     _calls: CallRunner
@@ -104,6 +105,7 @@ class Starts:
 
         Raises:
             UnknownAgent, BudgetSpent, FileRefused, Overloaded, RuntimeClosed, JournalUnavailable, TimeoutError.
+            DiskFull: there is too little room on the journal's disk for a new run.
             TypeError, ValueError: a wrong argument, with what was expected.
         """
         self.may_block("start")
@@ -266,16 +268,19 @@ class Starts:
     def _admit(self, plan: Planned) -> None:
         """Hand the order over, if there is room; a request that was made before needs none."""
         order = plan.order
+        no_room = self._stored.no_room() if plan.recorded and plan.durable else None
         with self._admitting:
             full = len(self._directory) >= self._max_live_runs
-            if not full:
+            if not full and no_room is None:
                 self._directory[order.address.run_id] = order.address
-        if full:
+        if full or no_room is not None:
             info = order.started.info
             key = request_key_of(info.caller_id, info.request_id)
             repeated = self.journal.find_request(key) if key else None
             if repeated is not None:
                 raise RequestRepeated(info.request_id, repeated)
+            if no_room is not None:
+                raise no_room
             raise Overloaded("live runs", self._max_live_runs, "Runtime(max_live_runs=…)")
         if not (plan.recorded and plan.durable):
             self._beside.keep_aside(order.address.run_id, recorded=plan.recorded)

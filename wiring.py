@@ -317,7 +317,7 @@ def _chosen(label: str, asked: object, choose: Callable[[RunInfo], bool] | None,
 
 
 def opened(
-    path: str | os.PathLike[str] | None, degrade: bool, encryption: object = None
+    path: str | os.PathLike[str] | None, degrade: bool, encryption: object = None, min_free_mb: float | None = None
 ) -> tuple[MemoryJournal | SqliteJournal, tuple[str, ...]]:
     """The journal, and for the log of each run why it is only in memory if it should be stored and cannot be.
 
@@ -331,7 +331,8 @@ def opened(
 
         sealing = encryption_of(encryption, "Runtime, encryption")
     try:
-        return open_journal(path, encryption=sealing), ()
+        keep = None if min_free_mb is None else round(min_free_mb * (1 << 20))
+        return open_journal(path, encryption=sealing, keep_free_bytes=keep), ()
     except (JournalError, OSError) as error:
         if not degrade:
             raise

@@ -54,6 +54,7 @@ from .pooled import Cancellable, Scheduler
 from .pricing import contained
 from .reconciling import read_answer, read_failure, unknown, who_to_ask
 from .reviews import Reviewer
+from .room import WaitingRoom
 from .run.intake import clean_reply
 from .run.messages import AcceptModelFailure, AcceptReconciled, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
 from .saying import said
@@ -110,6 +111,7 @@ class CallRunner:
         self._loop.call(scheduler.lend)
         self._threads = ThreadPool("tools", tool_threads)
         self._loading = ThreadPool("loading", LOADING_THREADS)
+        self._room = WaitingRoom(journal, scheduler)
         self._reviewer = Reviewer(self._limits, self._loop)
         self._delivering = ThreadPool("delivery", DELIVERY_THREADS)  # a hung delivery costs no tool its thread
         self._closed = False
@@ -121,8 +123,12 @@ class CallRunner:
     ) -> Cancellable:
         """Ask the agent's model."""
         call = Call(reply, self._limits)
+        self._room.enter(call, request.run_id, lambda: self._begin_model(agent, request, call))
+        return call
+
+    def _begin_model(self, agent: Agent, request: ModelRequest, call: Call) -> None:
         if self._closed:
-            return call
+            return
         timeout_s = agent.model_timeout_s
         if timeout_s is not None:
 
@@ -131,7 +137,6 @@ class CallRunner:
 
             self._limits.watch(call, timeout_s, late)
         self._begin(call, self._ask(agent, request, call))
-        return call
 
     def _begin(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
         task = TaskOnLoop(self._loop, coroutine)
@@ -273,19 +278,23 @@ class CallRunner:
     ) -> Cancellable:
         """Run the tool that `call` names."""
         doing = Call(reply, self._limits)
+        self._room.enter(doing, context.run_id, lambda: self._begin_tool(agent, call, context, doing))
+        return doing
+
+    def _begin_tool(self, agent: Agent, call: OpenCall, context: ToolContext, doing: Call) -> None:
         if self._closed:
-            return doing
+            return
         tool = find_tool(agent, call.name)
         if tool is None:  # a host that no longer has it took the run up
             doing.answer(AcceptResult(call=call.call, text=f"the tool {call.name} no longer exists", is_error=True))
-            return doing
+            return
         needs: tuple[str, ...] = tuple(getattr(tool, "secrets", ()))  # a tool that is `ports.NeedsSecrets`
         if needs:
             try:
                 given = {name: self._vault.get(name) for name in needs}
             except LookupError as error:
                 doing.answer(AcceptResult(call=call.call, text=f"{call.name} was not run: {error}", is_error=True))
-                return doing
+                return
             context = structs.replace(context, secrets=given)
         if tool.mode == "thread":
             began = self._scheduler.awake()
@@ -302,7 +311,6 @@ class CallRunner:
         else:
             self._time(doing, call, tool)
             self._begin(doing, self._run_tool(tool, call, context, doing, self._scheduler.awake()))
-        return doing
 
     def reconcile(
         self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptReconciled], None]

@@ -12,6 +12,7 @@ import msgspec
 from ..errors import (
     ContentWithheld,
     Deposed,
+    DiskFull,
     ExecutusError,
     JournalConflict,
     JournalUnavailable,
@@ -44,6 +45,9 @@ WITHIN_S = 60.0
 """A run whose actor failed more than `LOSSES` times within `WITHIN_S` awake seconds is quarantined."""
 
 CLOSED = "the runtime was closed; a run in a stored journal resumes when it is opened again"
+
+NO_ROOM_S = 0.5
+"""Pause before a run is looked at again that found no room on the disk."""
 
 FIRST_PAUSE_S = 0.05
 LAST_PAUSE_S = 10.0
@@ -154,6 +158,8 @@ class Supervisor(PooledActor):
                 self.want_child(message)
             case _Looked():
                 self.found_child(message)
+            case _Reread() if self.around.journal.short(message.lost.address.run_id):
+                self.scheduler.call_later(NO_ROOM_S, partial(_tell, self, message))
             case _Reread():
                 self.read(message.lost.address, message.lost, message.pause_s)
             case _Read():
@@ -298,7 +304,9 @@ class Supervisor(PooledActor):
         )
         now = self.scheduler.awake()
         pause_s = FIRST_PAUSE_S
-        if isinstance(error, (JournalUnavailable, Overloaded)):
+        if isinstance(error, DiskFull):
+            pause_s = NO_ROOM_S
+        elif isinstance(error, (JournalUnavailable, Overloaded)):
             pause_s = address.pause_s = min(max(address.pause_s * 2, FIRST_PAUSE_S), LAST_PAUSE_S)
         else:
             address.losses = (*(at for at in address.losses if now - at < WITHIN_S), now)

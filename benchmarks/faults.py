@@ -161,8 +161,8 @@ class Seen:
     """Errors of ours that callers got."""
 
 
-def agents(seen: Seen) -> list[Agent]:
-    """One whose runs call a tool that must not be retried, and one that may."""
+def agents(seen: Seen, steps: int = 4) -> list[Agent]:
+    """One whose runs call a tool that must not be retried, and one that may, at each step but the last."""
 
     @tool(effect="never_retry")
     def pay(context: ToolContext) -> str:
@@ -174,9 +174,9 @@ def agents(seen: Seen) -> list[Agent]:
         return "x" * 100
 
     def reply(request: Any) -> Any:
-        return "done" if request.step == 4 else [call("pay"), call("look")]
+        return "done" if request.step == steps else [call("pay"), call("look")]
 
-    return [Agent("worker", model=ScriptedModel(reply), tools=[pay, look], max_steps=6)]
+    return [Agent("worker", model=ScriptedModel(reply), tools=[pay, look], max_steps=steps + 2)]
 
 
 def listen(runtime: Runtime, seen: Seen, after: int) -> threading.Thread:

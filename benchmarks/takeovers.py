@@ -10,6 +10,7 @@ successor's; no effect that an old host begins after its successor has begun; an
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import logging
 import os
@@ -90,6 +91,7 @@ def host(folder: Path, options: argparse.Namespace, first_request: int) -> int:
     lease.LEASE_S = options.lease
     checkpoints.BUSY_MS = sqlite_module.BUSY_MS = 100
     logging.disable(logging.CRITICAL)
+    faulthandler.enable()  # a host that does not end is made to say where it is
     says, acks = kill_agents.Notes(folder / "says"), kill_agents.Notes(folder / "acks")
     kill_agents._effects[str(folder / "effects")] = TimedNotes(folder / "effects")
     real = executus.wiring.open_journal
@@ -227,7 +229,12 @@ def rounds(folder: Path, options: argparse.Namespace, rng: random.Random, told: 
             took.append(take_over(folder, first, second, options, rng))
             time.sleep(rng.uniform(0.0, options.window))
             os.kill(first, signal.SIGCONT)
-            code = wait_for("the deposed host's end", lambda pid=first: _ended(pid))
+            try:
+                code = wait_for("the deposed host's end", lambda pid=first: _ended(pid))
+            except Trouble:
+                os.kill(first, signal.SIGABRT)
+                time.sleep(1.0)
+                raise
             living.discard(first)
             if code != f"code {DEPOSED}":
                 raise Trouble(f"round {number}: the deposed host ended with {code}")

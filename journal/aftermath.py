@@ -23,7 +23,7 @@ class Unsure(Exception):
     events: what it was to store, in order. before: the position before the first of them.
     """
 
-    def __init__(self, cause: BaseException, events: Sequence[Event], before: int) -> None:
+    def __init__(self, cause: Exception, events: Sequence[Event], before: int) -> None:
         super().__init__(str(cause))
         self.cause, self.events, self.before = cause, events, before
 

@@ -67,6 +67,10 @@ class BesideJournal:
         """The stored journal's."""
         return self.stored.held
 
+    def short(self, run_id: str) -> str:
+        """Of the stored journal, for runs in it."""
+        return "" if run_id in self._aside else self.stored.short(run_id)
+
     def confirm(self, told: Callable[[JournalError | None], None]) -> None:
         """Of the stored journal; see `ports.Journal.confirm`."""
         self.stored.confirm(told)

@@ -24,13 +24,14 @@ class WalKeeper:
     SQLite does not tell how full the log is, so pages are estimated from what was stored; each checkpoint tells the
     truth again. A checkpoint that fails changes nothing: the log still holds everything, and the next one tries again.
     left_bytes: size of the log's file at the opening. A host that was killed leaves it full, and one that is killed
-    again and again would otherwise never come to empty it, while every opening has to read all of it.
+    again and again would otherwise never come to empty it, while every opening has to read all of it. most_bytes: copy
+    it earlier than at `WAL_BYTES`, as the disk is small.
     """
 
-    def __init__(self, page_bytes: int, left_bytes: int = 0) -> None:
+    def __init__(self, page_bytes: int, left_bytes: int = 0, most_bytes: int = WAL_BYTES) -> None:
         self._page_bytes = page_bytes
         self._bytes = left_bytes
-        self._next_at = WAL_BYTES
+        self._limit = self._next_at = min(WAL_BYTES, most_bytes)
         self._warned = False
         self._trifles = 0
 
@@ -64,14 +65,14 @@ class WalKeeper:
             busy, frames, copied = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         except sqlite3.Error as error:
             log.warning("the journal's write-ahead log could not be checkpointed: %s", error)
-            self._next_at = self._bytes + WAL_BYTES
+            self._next_at = self._bytes + self._limit
             return
         finally:
             if empty:
                 connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         left = max(frames - copied, 0)
         self._bytes = max(left, 1 if busy else 0) * self._page_bytes
-        self._next_at = self._bytes + WAL_BYTES
+        self._next_at = self._bytes + self._limit
         self._trifles = 0
         if not self._bytes:
             self._warned = False

@@ -177,8 +177,9 @@ class HostLock:
             raise JournalUnreadable(self._journal, f"{self.path} cannot be locked: {error.strerror}") from error
         os.fchmod(descriptor, 0o600)
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
+        with suppress(OSError):  # a full disk: these are words for people
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} since {since}\n".encode(), 0)
         self._descriptor, self.inode = descriptor, os.fstat(descriptor).st_ino
         return True
 

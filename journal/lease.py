@@ -158,6 +158,7 @@ class Tenure:
             Deposed: somebody else is the owner.
             sqlite3.Error: it could not be stored; the connection must be dropped.
         """
+        self.check(connection)  # without the lock, which an heir that is busy leaves to nobody for long
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -13,7 +13,7 @@ from eventsourcing.persistence import Notification, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder
 from msgspec.structs import force_setattr
 
-from ..errors import ForkedProcess, JournalError, JournalUnavailable, LogCorrupt, RequestRepeated, UnknownRun
+from ..errors import DiskFull, ForkedProcess, JournalError, JournalUnavailable, LogCorrupt, RequestRepeated, UnknownRun
 from ..events import GENESIS, Event, Opaque, Seal, Withheld
 from ..events.codec import decode_event, verify_hash
 from ..ports import Append, Follower, Recovery, RunSummary, Unfinished
@@ -144,6 +144,14 @@ class MemoryJournal:
     def held(self) -> bool:
         """Always."""
         return True
+
+    def short(self, run_id: str) -> str:
+        """Never."""
+        return ""
+
+    def no_room(self) -> DiskFull | None:
+        """Never."""
+        return None
 
     def confirm(self, told: Callable[[JournalError | None], None]) -> None:
         """See `ports.Journal.confirm`."""

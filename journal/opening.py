@@ -11,18 +11,22 @@ from .sqlite import SqliteJournal
 
 
 def open_journal(
-    path: str | os.PathLike[str] | None, *, max_queued: int = 100_000, encryption: Encryption | None = None
+    path: str | os.PathLike[str] | None,
+    *,
+    max_queued: int = 100_000,
+    encryption: Encryption | None = None,
+    keep_free_bytes: int | None = None,
 ) -> MemoryJournal | SqliteJournal:
     """Open the journal at `path` as its one host; None keeps it in memory, bounded, and gone with the process.
 
     encryption: with what runs are sealed on the disk; in memory nothing is.
 
     Raises:
-        JournalInUse, JournalTooNew, JournalUnreadable, KeyRefused, JournalError: see `SqliteJournal`.
+        JournalInUse, JournalTooNew, JournalUnreadable, KeyRefused, DiskFull, JournalError: see `SqliteJournal`.
     """
     if path is None:
         return MemoryJournal()
-    return SqliteJournal(path, max_queued=max_queued, encryption=encryption)
+    return SqliteJournal(path, max_queued=max_queued, encryption=encryption, keep_free_bytes=keep_free_bytes)
 
 
 def read_journal(path: str | os.PathLike[str], *, encryption: Encryption | None = None) -> OutsideReader:

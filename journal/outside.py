@@ -231,6 +231,10 @@ class OutsideReader(LogReader):
         """Never: this owns nothing."""
         return False
 
+    def short(self, run_id: str) -> str:
+        """Never: this begins nothing."""
+        return ""
+
     def confirm(self, told: Callable[[JournalError | None], None]) -> NoReturn:
         """Never possible here.
 

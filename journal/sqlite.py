@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sqlite3
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..errors import ForkedProcess, JournalError, JournalInUse, JournalUnavailable, JournalUnreadable
+from ..errors import DiskFull, ForkedProcess, JournalError, JournalInUse, JournalUnavailable, JournalUnreadable
 from ..events import Seal, Withheld
 from ..events.codec import run_id_bytes, sealed_blob
 from ..ports import Append, Encryption, Follower, Recovery
@@ -39,6 +40,7 @@ from .reading import LogReader
 from .recorder import EventsRecorder, ReadConnections, ReadStore, create_statements
 from .recoveries import keep_recoveries
 from .snapshots import WORTH_IT, Snapshot
+from .space import Space, is_full
 from .writer import Nothing, Writer
 
 log = logging.getLogger("executus.journal")
@@ -131,19 +133,25 @@ def switch_to_wal(path: str) -> None:
 class SqliteJournal(LogReader):
     """A `Journal` in the file `path`, of which this process is the one host until `close`.
 
-    max_queued: appends that may wait for the disk. Missing directories are created for their owner alone, and so are
-    the files. After a failed commit the connection is reopened by the next append. encryption: new runs are sealed, and
-    sealed ones opened; their keys are in `PATH.keys`.
+    max_queued: appends that may wait for the disk. keep_free_bytes: see `space.Space`. Missing directories are created
+    for their owner alone, and so are the files. After a failed commit the connection is reopened by itself. encryption:
+    new runs are sealed, and sealed ones opened; their keys are in `PATH.keys`.
 
     Raises:
         JournalInUse: another host, or this process, has it open, or its lease has not run out and it may live.
         JournalTooNew, JournalUnreadable: it is no journal of ours; nothing was changed.
         KeyRefused, KeysMissing: the host's key does not fit, or the keys are gone; nothing was changed.
+        DiskFull: there is no room to begin.
         JournalError: the linked SQLite is too old.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, max_queued: int = 100_000, encryption: Encryption | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_queued: int = 100_000,
+        encryption: Encryption | None = None,
+        keep_free_bytes: int | None = None,
     ) -> None:
         check_sqlite()
         self.path = files.resolve(path)
@@ -161,6 +169,7 @@ class SqliteJournal(LogReader):
             raise
         self._followers = Followers()
         self._connections = ReadConnections(self.path, lambda: open_for_reading(self.path))
+        self._space = Space(self.path, keep_free_bytes)
         super().__init__(self._ask, Archive.of(self.path, OutsideReader))
         self.recorder = EventsRecorder(ReadStore(self._connections), EVENTS_TABLE)
         self._writer = Writer(
@@ -169,6 +178,7 @@ class SqliteJournal(LogReader):
             self._writer_ended,
             connection=connection,
             tenure=self._tenure,
+            space=self._space,
             page_bytes=PAGE_BYTES,
             followers=self._followers,
             max_queued=max_queued,
@@ -197,6 +207,8 @@ class SqliteJournal(LogReader):
             elif not header.wal:
                 switch_to_wal(self.path)
         except (OSError, sqlite3.Error) as error:
+            if is_full(error) or (isinstance(error, OSError) and error.errno == errno.ENOSPC):
+                raise DiskFull(self.path, "the disk is full: it cannot be set up") from error
             raise JournalUnreadable(self.path, f"it cannot be set up: {error}") from error
         files.hold_shared_range(self._guard, self.path)
 
@@ -214,6 +226,9 @@ class SqliteJournal(LogReader):
         except (sqlite3.Error, TypeError, ValueError) as error:
             if connection is not None:
                 connection.close()
+            if is_full(error):
+                why = "the disk is full: no host can begin here, but it can be read"
+                raise DiskFull(self.path, why) from error
             raise JournalUnreadable(self.path, _why(error)) from error
         except BaseException:
             if connection is not None:
@@ -260,6 +275,16 @@ class SqliteJournal(LogReader):
     def held(self) -> bool:
         """See `ports.Journal.held`."""
         return self._tenure.held
+
+    def short(self, run_id: str) -> str:
+        """See `ports.Journal.short`."""
+        return self._space.pauses
+
+    def no_room(self) -> DiskFull | None:
+        """Why no run is to be started: the disk is nearly full. None if there is room."""
+        self._space.look()
+        why = self._space.refuses
+        return DiskFull(self.path, why) if why else None
 
     def confirm(self, told: Callable[[JournalError | None], None]) -> None:
         """See `ports.Journal.confirm`."""

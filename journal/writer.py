@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-from ..errors import Deposed, JournalError, JournalUnavailable, Overloaded
+from ..errors import Deposed, DiskFull, JournalError, JournalUnavailable, Overloaded
 from ..events import Event
 from ..events.codec import Stored
 from ..ports import Append
@@ -22,6 +22,7 @@ from .followers import Followers, acknowledge
 from .keyring import Keyring
 from .lease import Tenure
 from .snapshots import Snapshot, snapshot_row
+from .space import PROBE_S, Space
 
 log = logging.getLogger("executus.journal")
 
@@ -71,6 +72,7 @@ class Writer:
         *,
         connection: sqlite3.Connection,
         tenure: Tenure,
+        space: Space,
         page_bytes: int,
         followers: Followers,
         max_queued: int,
@@ -82,10 +84,11 @@ class Writer:
         self._connection: sqlite3.Connection | None = connection
         self._watch = watch()
         self._tenure = tenure
+        self._space = space
         self._followers = followers
         self._max_queued = max_queued
         self._keys = keys
-        self._wal = WalKeeper(page_bytes, self._watch.check())
+        self._wal = WalKeeper(page_bytes, self._watch.check(), space.wal_bytes)
         self._wake = threading.Condition(threading.Lock())
         self._queue: deque[Append] = deque()
         self._snapshots: deque[Snapshot] = deque(maxlen=WAITING_SNAPSHOTS)
@@ -200,6 +203,8 @@ class Writer:
         if self._connection is None:
             return self._pause_s
         renewal_s = self._tenure.due_in()
+        if self._space.pauses:
+            return min(PROBE_S, renewal_s)
         return min(IDLE_S, renewal_s) if self._wal.dirty else renewal_s
 
     def _store(self, batch: list[Append], *, again: bool = False) -> list[Outcome]:
@@ -221,7 +226,7 @@ class Writer:
         except Unsure as unsure:
             self._drop()
             self._unsure, self._pause_s = unsure, LOOK_AGAIN_S
-            return self._all_failed(batch, unsure)
+            return self._all_failed(batch, unsure.cause)
         except Exception as error:
             self._drop()
             return self._all_failed(batch, error)
@@ -231,6 +236,7 @@ class Writer:
             broken = error if isinstance(error, JournalUnavailable) else JournalUnavailable(str(error))
             self._stop(broken)
             return [broken] * len(batch)
+        self._space.wrote()
         self._wal.wrote(self._batch_bytes, len({append.run_id for append in batch}), size)
         if self._followers:
             self._news += [
@@ -267,14 +273,16 @@ class Writer:
         """
         try:
             connection = self._connected()
-            if self._tenure.due:
+            if self._tenure.due or self._space.full:
                 self._tenure.renew_alone(connection)
                 self._wal.rewrote()
+                self._space.wrote()
         except Deposed as error:
             self._stop(error)
             return False
         except Exception as error:
-            log.warning("the journal cannot be written now: %s", error)
+            if not self._space.failed(error):
+                log.warning("the journal cannot be written now: %s", error)
             self._pause_s = min(self._pause_s * 2, LAST_LOOK_S)
             self._drop()
             return False
@@ -283,8 +291,9 @@ class Writer:
         self._pause_s = LOOK_AGAIN_S
         return True
 
-    @staticmethod
-    def _all_failed(batch: list[Append], error: Exception) -> list[Outcome]:
+    def _all_failed(self, batch: list[Append], error: Exception) -> list[Outcome]:
+        if self._space.failed(error):
+            return [DiskFull(self._space.path, self._space.pauses)] * len(batch)
         log.error("the journal could not store %d appends: %s", len(batch), error)
         return [JournalUnavailable(f"the journal could not store this now: {error}")] * len(batch)
 
@@ -331,17 +340,20 @@ class Writer:
         if self._broken is not None:
             self._snapshots.clear()
             return
-        if not self._ready():
+        self._space.look()
+        spare = idle or bool(self._space.refuses)  # the log's file is room that is needed
+        if not self._ready() or self._space.full:
             return
         try:
             if idle and self._snapshots:
                 self._keep_snapshot(self._snapshots.popleft())
-            elif self._connection is not None and (self._wal.due or (idle and self._wal.dirty)):
-                self._wal.checkpoint(self._connection, empty=idle)
+            elif self._connection is not None and (self._wal.due or (spare and self._wal.dirty)):
+                self._wal.checkpoint(self._connection, empty=spare)
         except Exception as error:
             if isinstance(error, Deposed):
                 self._stop(error)
-            log.warning("the journal's chores: %s", error)
+            elif not self._space.failed(error):
+                log.warning("the journal's chores: %s", error)
             self._drop()
 
     def _do(self, chore: AnyChore) -> None:

@@ -110,6 +110,10 @@ class Journal(Protocol):
         """
         ...
 
+    def short(self, run_id: str) -> str:
+        """Why nothing new is to be begun for a run: what it leads to may find no room on the disk. "" if there is."""
+        ...
+
     def confirm(self, told: Callable[[JournalError | None], None]) -> None:
         """Look whether this host still owns the journal, inside a transaction; then call `told` once, on a thread of
         the journal, as `Append.done`.

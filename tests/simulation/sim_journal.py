@@ -53,6 +53,9 @@ class SimJournal:
     def held(self) -> bool:
         return self.world.bugs.held(self.doubtful)
 
+    def short(self, run_id: str) -> str:
+        return ""
+
     def confirm(self, told: Callable[[JournalError | None], None]) -> None:
         self.append(Nothing(told))
 
