@@ -34,7 +34,7 @@ PROBE_S: Final = 0.5
 class Space:
     """The room on the disk of `path`. The journal's thread looks at it; anybody may ask.
 
-    keep_bytes: what must be free for a new run; None for the default, 0 to look at nothing but writes that fail.
+    keep_bytes: what must be free for a new run; None for the default, 0 to go by writes that fail alone.
     """
 
     def __init__(self, path: str, keep_bytes: int | None = None) -> None:
@@ -48,14 +48,12 @@ class Space:
         self._said = ""
         self.look()
 
-    def look(self) -> None:
-        """See how much is free, if nobody did lately."""
+    def look(self, *, again: bool = False) -> None:
+        """See how much is free, if nobody did lately; with `again` in any case."""
         now = time.monotonic()
-        if now - self._looked < (PROBE_S if self._said else LOOK_S):
+        if not again and now - self._looked < (PROBE_S if self._said else LOOK_S):
             return
         self._looked = now
-        if self._keep_bytes == 0:
-            return
         try:
             found = os.statvfs(self._directory)
         except OSError:  # it is gone: the journal will say so

@@ -283,6 +283,8 @@ class SqliteJournal(LogReader):
     def no_room(self) -> DiskFull | None:
         """Why no run is to be started: the disk is nearly full. None if there is room."""
         self._space.look()
+        if self._space.refuses:
+            self._space.look(again=True)  # nobody is refused for what was true a moment ago
         why = self._space.refuses
         return DiskFull(self.path, why) if why else None
 
