@@ -9,24 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from .errors import JournalConflict, JournalError, MessageRefused, UnknownRun
 from .events import ArtifactStored, ChildStarted, ContentErased, InputStaged, RunForked, RunStarted
-from .events.clean import clean_text
 from .events.codec import Stored, encode_event
-from .handles import Run, wait
-from .journal import Keyring, MemoryJournal, Router, SqliteJournal, phrases_found, remains
-from .ports import ArtifactStore, Clock, FileStager, KeySource
-from .redaction.raised import masks_errors
-from .redaction.vault import Vault
+from .handles import wait
+from .journal import Keyring, SqliteJournal, phrases_found, remains
+from .ports import Clock
 
 log = logging.getLogger("executus.erasure")
 
-WORDS: Final = 4_096
-"""Characters kept of a name and a reason."""
+AT_ONCE: Final = 1_000
+"""Runs whose erasure is written into their logs together."""
 
 IN_THE_CLEAR: Final = (
     "it was stored in the clear, so that nobody could prove that it is gone; new runs are sealed with "
@@ -187,17 +184,17 @@ class Eraser:
     def say(self, run_ids: Sequence[str], by: str, reason: str) -> None:
         """Say it in every run's log, once."""
         said = set(self._journal.tagged("content-erased"))
-        waiting = [run_id for run_id in run_ids if run_id not in said]
+        left = [run_id for run_id in run_ids if run_id not in said]
         fact = ContentErased(by=by, reason=reason)
-        while waiting:
-            appends = [_Append(self._journal, run_id, fact, self._clock) for run_id in waiting]
+        while left:
+            some, left = left[:AT_ONCE], left[AT_ONCE:]
+            appends = [_Append(self._journal, run_id, fact, self._clock) for run_id in some]
             for append in appends:
                 self._journal.append(append)
-            waiting = []
             for append in appends:
                 error = wait(append.answer, self._timeout, "the erasure is not yet stored; repeat it")
                 if isinstance(error, JournalConflict):  # its delivery was written down meanwhile
-                    waiting.append(append.run_id)
+                    left.append(append.run_id)
                 elif error is not None:
                     raise error
 
@@ -210,10 +207,15 @@ class Eraser:
         self._counts["blobs"] += self._journal.delete_content(run_ids)
 
     def forget_files(self, run_ids: Sequence[str], _by: str, _reason: str) -> None:
-        """Delete artifacts and attachments. An artifact that another run names as well stays."""
-        mine, others = self._artifacts_of(run_ids)
-        attached = [run_id for run_id in run_ids if self._has(run_id, InputStaged)]
-        self._counts["artifacts"] += self._forget("artifact", self._artifacts, sorted(mine - others))
+        """Delete artifacts and attachments. No two sealed runs share one: its address is of sealed bytes."""
+        artifacts: set[str] = set()
+        attached: list[str] = []
+        for run_id in run_ids:
+            facts = [event.fact for event in self._journal.read(run_id)]
+            artifacts.update(fact.sha256 for fact in facts if isinstance(fact, ArtifactStored))
+            if any(isinstance(fact, InputStaged) for fact in facts):
+                attached.append(run_id)
+        self._counts["artifacts"] += self._forget("artifact", self._artifacts, sorted(artifacts))
         self._counts["attachments"] += self._forget("attachments of run", self._files, attached)
 
     def empty(self, _run_ids: Sequence[str], _by: str, _reason: str) -> None:
@@ -225,20 +227,6 @@ class Eraser:
         """Nothing is left to do, unless files could not be deleted: then the next opening tries again."""
         if not self._again:
             self._keyring.finish_erasure(run_ids)
-
-    def _artifacts_of(self, run_ids: Sequence[str]) -> tuple[set[str], set[str]]:
-        """Addresses of these runs' artifacts, and those of all others."""
-        mine: set[str] = set()
-        others: set[str] = set()
-        chosen = set(run_ids)
-        for run_id in self._journal.tagged("artifact-stored"):
-            place = mine if run_id in chosen else others
-            facts = [event.fact for event in self._journal.read(run_id)]
-            place.update(fact.sha256 for fact in facts if isinstance(fact, ArtifactStored))
-        return mine, others
-
-    def _has(self, run_id: str, kind: type[Any]) -> bool:
-        return any(isinstance(event.fact, kind) for event in self._journal.read(run_id))
 
     def _forget(self, what: str, store: object, names: Sequence[str]) -> int:
         """Have a store of the host forget; returns how many it did."""
@@ -256,113 +244,6 @@ class Eraser:
                 self._again = True
                 self._left.append(f"{what} {name} could not be deleted: {error}")
         return done
-
-
-@masks_errors(lambda runtime: runtime._vault.redactor)
-class Erases:
-    """The part of a runtime that erases, and that changes its key; see `Runtime`."""
-
-    _stored: MemoryJournal | SqliteJournal
-    _router: Router
-    _stored_router: Router
-    _keeps: tuple[ArtifactStore, FileStager | None]
-    _clock: Clock
-    _vault: Vault
-
-    if TYPE_CHECKING:
-
-        def may_block(self, call: str) -> None:
-            """See `Runtime`."""
-            ...
-
-        def _check_open(self) -> None: ...
-
-    def erase(
-        self,
-        run: Run | str | None = None,
-        *,
-        caller: str = "",
-        by: str = "",
-        reason: str = "",
-        dry_run: bool = False,
-        timeout: float | None = 60.0,
-    ) -> Erasure:
-        """Erase for ever what was said in a run that is over, or in all runs of a caller: with children, and with runs
-        that go on from it. Their keys are destroyed; statuses, counts, tokens, cost, names and times stay. by, reason:
-        written into the log, and stay too. dry_run: only tell what would be erased. timeout: seconds to wait for the
-        journal.
-
-        Once it has begun it is finished, if need be at the next opening. `docs/encryption.md` says what stays where.
-
-        Raises:
-            MessageRefused: one of the runs is not over, or was stored in the clear: nothing was done.
-            UnknownRun: there is none with this id.
-            JournalError, TimeoutError: it is not finished; repeat it.
-            RuntimeClosed; TypeError, ValueError: a wrong argument, with what was expected.
-        """
-        self.may_block("erase")
-        self._check_open()
-        if (run is None) == (not caller):
-            raise ValueError("erase: expected a run or a caller, and one of them only")
-        for label, text in (("caller", caller), ("by", by), ("reason", reason)):
-            if not isinstance(text, str):
-                raise TypeError(f"erase, {label}: expected text, got {text!r}")
-        redactor = self._vault.redactor
-        caller, by, reason = (
-            redactor.identifier(caller),
-            redactor.text(by),
-            redactor.text(reason),
-        )  # as in the log
-        eraser = self._eraser(timeout, str(getattr(run, "id", run)))
-        runs = eraser.chosen_of(caller) if run is None else eraser.chosen(run if isinstance(run, str) else run.id)
-        erasure = eraser.erase(runs, clean_text(by, WORDS), clean_text(reason, WORDS), dry_run=dry_run)
-        for router in (self._router, self._stored_router):
-            router.reread()
-        return erasure
-
-    def prove_erasure(self, runs: Sequence[Run | str], phrases: Sequence[str] = ()) -> list[str]:
-        """What speaks against the content of these runs being gone, a sentence each; an empty list is the proof.
-
-        It looks at what is stored: no key of theirs is left, of every event only the skeleton can be read, no blob and
-        no snapshot is left. phrases: texts that may stand in no file of the journal.
-
-        Raises:
-            MessageRefused: this runtime has no stored journal.
-            JournalUnavailable, RuntimeClosed.
-        """
-        self._check_open()
-        ids = [run if isinstance(run, str) else run.id for run in runs]
-        return self._eraser(None, ids[0] if ids else "").problems(ids, phrases)
-
-    def rotate_key(self, key: bytes | KeySource) -> int:
-        """Give the journal another host's key, live: from now on it opens with `key` alone. Returns how many runs' keys
-        were wrapped anew. What was said is not encrypted anew: whoever has the old key and an old copy of the keys file
-        can read what these open.
-
-        Raises:
-            KeyRefused: the runtime was opened without its present key, or the new one refused; nothing was changed.
-            MessageRefused: this runtime has no sealed journal.
-            JournalUnavailable, RuntimeClosed; TypeError, ValueError: a wrong argument.
-        """
-        self._check_open()
-        stored = self._stored
-        if not isinstance(stored, SqliteJournal) or stored.keyring is None:
-            raise MessageRefused("", "rotate_key", "this runtime has no sealed journal")
-        from .adapters.keys.sources import encryption_of  # imports a library, and only if it is used
-
-        return stored.keyring.rotate(encryption_of(key, "rotate_key"))
-
-    def _eraser(self, timeout: float | None, run_id: str) -> Eraser:
-        if not isinstance(self._stored, SqliteJournal):
-            raise MessageRefused(run_id, "erase", "this runtime keeps runs in memory only; they go with the process")
-        artifacts, files = self._keeps
-        return Eraser(self._stored, self._clock, artifacts, files, timeout)
-
-    def _finish_erasures(self) -> None:
-        """Go on with what an earlier host began."""
-        stored = self._stored
-        if isinstance(stored, SqliteJournal) and stored.keyring is not None and stored.keyring.unfinished():
-            self._eraser(60.0, "").finish()
 
 
 class _Append:

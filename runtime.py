@@ -40,7 +40,6 @@ from .admission import (
     page_of,
     run_id_of,
 )
-from .erasure import Erases
 from .errors import (
     Deposed,
     ForkedProcess,
@@ -83,6 +82,7 @@ from .redaction import MASKS, Mask, Redactor, Secret
 from .redaction.logs import watch_logs
 from .redaction.raised import masks_errors
 from .redaction.vault import Vault
+from .sealing import Erases
 from .starting import Starts
 from .wiring import (
     Choices,

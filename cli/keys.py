@@ -9,7 +9,7 @@ import click
 from ..adapters.keys.sources import KeyFile, encryption_of, key_of_environment
 from ..errors import KeyRefused
 from ..journal import SqliteJournal, open_journal, read_journal
-from ..journal.keys_file import back_up
+from ..journal.keys_outside import back_up
 from .program import OK, Misuse, Unopened
 from .shapes import print_json
 from .words import many

@@ -8,7 +8,7 @@ a stranger may have made up is kept only if it looks like one.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar, assert_never
+from typing import Final, TypeVar, assert_never, cast
 
 from msgspec.structs import replace
 
@@ -201,7 +201,7 @@ def _parts(parts: tuple[AnyPart, ...]) -> tuple[AnyPart, ...]:
     for part in parts:
         if type(part) is Text:
             if part.text:
-                left.append(Text(tombstone))
+                left.append(cast("AnyPart", Text(tombstone)))
                 tombstone = ""
             else:
                 left.append(part)

@@ -20,7 +20,8 @@ from ..events import Seal, Withheld
 from ..events.codec import run_id_bytes
 from ..ports import Cipher, Encryption
 from . import keys_file
-from .keys_file import KeysFile, KeysReader, Ring, Unfinished
+from .keys_file import KeysFile, Ring, Unfinished
+from .keys_outside import KeysReader
 
 log = logging.getLogger("executus.journal")
 

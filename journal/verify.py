@@ -11,7 +11,18 @@ from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 from ..errors import LogCorrupt, UnknownRun
-from ..events import AFTER_THE_END, GENESIS, TERMINAL_TAGS, Content, Event, Opaque, Opener, RunFinished, RunStarted
+from ..events import (
+    AFTER_THE_END,
+    GENESIS,
+    TERMINAL_TAGS,
+    Content,
+    Event,
+    Opaque,
+    Opener,
+    RunFinished,
+    RunStarted,
+    Withheld,
+)
 from ..events.codec import HASH_BYTES, decode_event, run_id_bytes, sealed_blob
 from ..events.envelope import chain_hash
 from ..ports import Journal, RunSummary, request_key_of
@@ -137,7 +148,9 @@ class RunCheck:
         """What the events add up to, if nothing is wrong with them."""
         if self.found or not self._folds or not isinstance(self._previous, bytes):
             return None
-        withheld = next((one for one in self.contents if one == "locked" or one == "erased"), None)
+        withheld: Withheld | None = None
+        if "erased" in self.contents or "locked" in self.contents:
+            withheld = "erased" if "erased" in self.contents else "locked"
         return Checkpoint(self._state, self._transcript, self.version, self._previous, self._elapsed_ms, withheld)
 
     # -------------------------------------------------------------- the log

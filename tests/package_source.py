@@ -18,6 +18,7 @@ ROOT_MODULES = {
     "recovery.py",
     "resuming.py",
     "runtime.py",
+    "sealing.py",
     "starting.py",
     "testing.py",
     "wiring.py",
