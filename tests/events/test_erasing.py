@@ -45,6 +45,8 @@ STAYS = {
     "tool-refused": {"call"},
     "tool-finished": {"call"},
     "tool-outcome-unknown": {"call"},
+    "reconcile-started": {"call"},
+    "tool-reconciled": {"call"},
     "approval-requested": {"call"},
     "approval-granted": {"call", "by"},
     "approval-denied": {"call", "by"},

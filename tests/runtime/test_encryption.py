@@ -199,9 +199,10 @@ def test_without_the_key_a_sealed_run_stays_waiting_and_everything_else_goes_on(
     with open_runtime(folder) as runtime:
         waits = runtime.start("talker", WORDS["input"], interactive=True)
         wait_for(waits, "input-awaited")
-    with caplog.at_level(logging.ERROR), open_runtime(folder, None) as runtime:
-        assert runtime.run(waits.id).status == "suspended"
-        assert "its key is not here; open the journal with the host's key" in caplog.text
+    with caplog.at_level(logging.WARNING), open_runtime(folder, None) as runtime:
+        assert runtime.run(waits.id).status == "waiting"
+        assert "its key is not here; open the journal with the host's key" in runtime.run(waits.id).reason
+        assert waits.id in caplog.text
         plain = runtime.start("talker", "in the clear")
         assert plain.result(DEADLINE_S).status == "ok"
         assert {event.content for event in runtime.journal.read(plain.id)} == {"clear"}
