@@ -288,14 +288,11 @@ class CallRunner:
         if tool is None:  # a host that no longer has it took the run up
             doing.answer(AcceptResult(call=call.call, text=f"the tool {call.name} no longer exists", is_error=True))
             return
-        needs: tuple[str, ...] = tuple(getattr(tool, "secrets", ()))  # a tool that is `ports.NeedsSecrets`
-        if needs:
-            try:
-                given = {name: self._vault.get(name) for name in needs}
-            except LookupError as error:
-                doing.answer(AcceptResult(call=call.call, text=f"{call.name} was not run: {error}", is_error=True))
-                return
-            context = structs.replace(context, secrets=given)
+        try:
+            context = self._with_secrets(tool, context)
+        except LookupError as error:
+            doing.answer(AcceptResult(call=call.call, text=f"{call.name} was not run: {error}", is_error=True))
+            return
         if tool.mode == "thread":
             began = self._scheduler.awake()
 
@@ -312,6 +309,15 @@ class CallRunner:
             self._time(doing, call, tool)
             self._begin(doing, self._run_tool(tool, call, context, doing, self._scheduler.awake()))
 
+    def _with_secrets(self, tool: Tool | None, context: ToolContext) -> ToolContext:
+        """The context with the secrets that the tool needs.
+
+        Raises:
+            LookupError: one of them is not registered.
+        """
+        names: tuple[str, ...] = tuple(getattr(tool, "secrets", ()))  # a tool that is `ports.NeedsSecrets`
+        return structs.replace(context, secrets={name: self._vault.get(name) for name in names}) if names else context
+
     def reconcile(
         self, agent: Agent, call: OpenCall, context: ToolContext, reply: Callable[[AcceptReconciled], None]
     ) -> Cancellable:
@@ -322,6 +328,11 @@ class CallRunner:
         who = who_to_ask(agent, call)
         if isinstance(who, str):
             asking.answer(unknown(call, who))
+            return asking
+        try:
+            context = self._with_secrets(find_tool(agent, call.name), context)
+        except LookupError as error:
+            asking.answer(unknown(call, f"{call.name} was not asked what became of it: {error}"))
             return asking
         ask, seconds = who
         late = f"{call.name} did not say within {seconds:g} s what became of it"

@@ -12,7 +12,14 @@ from .vault import Vault
 LOGGERS: Final = (
     *("executus.actors", "executus.budget", "executus.calls", "executus.courier", "executus.critics"),
     "executus.erasure",
-    *("executus.journal", "executus.palette", "executus.runtime", "executus.supervisor", "executus.threads"),
+    *(
+        "executus.journal",
+        "executus.palette",
+        "executus.recovery",
+        "executus.runtime",
+        "executus.supervisor",
+        "executus.threads",
+    ),
     "executus.views",
 )
 """Every logger of the package: a filter of a logger does not see the records of the loggers below it."""

@@ -15,9 +15,8 @@ import msgspec
 from ...events import EffectClass
 from ...ports import ApprovalTerms, Reconciled, ToolContext, ToolMode, ToolSpec
 from ...redaction import Secret
-from ...redaction.secret import is_reference
 from .approval import Approval, read_approval
-from .reconciling import Questions, answer_of, answer_text
+from .reconciling import Questions, answer_of, answer_text, secret_name
 from .reference import find_tool, reference
 
 P = ParamSpec("P")
@@ -56,12 +55,13 @@ class FunctionTool(Generic[P, R]):
         self.timeout_s = timeout_s
         self._function = function
         self._arguments, self._contexts, self._secrets = _signature(function, where)
-        self.secrets = tuple(dict.fromkeys(self._secrets.values()))
         self._asking = read_approval(approval, self._arguments.__struct_fields__, where)
         self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
             self._arguments, strict=False, dec_hook=_from_text
         )
         self._questions = self._read_questions(reconcile, where)
+        asked = {} if self._questions is None else self._questions.secrets
+        self.secrets = tuple(dict.fromkeys((*self._secrets.values(), *asked.values())))
         self.reconcile: Callable[[str, ToolContext], Any] | None = self._way_to_ask()
         """See `ports.Reconciles`; None for a tool of another effect class."""
         if not 0 < reconcile_timeout_s < 1e9:
@@ -137,10 +137,10 @@ class FunctionTool(Generic[P, R]):
             raise ValueError(self._explain(error)) from error
         for context_name in self._contexts:
             keywords[context_name] = context
-        for parameter, secret_name in self._secrets.items():
-            if secret_name not in context.secrets:
-                raise LookupError(f"the secret {secret_name!r} of {self.spec.name} was not given")
-            keywords[parameter] = context.secrets[secret_name]
+        for parameter, name in self._secrets.items():
+            if name not in context.secrets:
+                raise LookupError(f"the secret {name!r} of {self.spec.name} was not given")
+            keywords[parameter] = context.secrets[name]
         function = cast("Callable[..., Any]", self._function)
         if self.mode == "async":
             return _awaited(function(**keywords))
@@ -363,7 +363,7 @@ def _signature(
         if hint is ToolContext:
             contexts.append(parameter.name)
         elif hint is Secret:
-            secrets[parameter.name] = _secret_name(parameter, here)
+            secrets[parameter.name] = secret_name(parameter, here)
         elif Secret in get_args(hint):
             raise TypeError(f'{here}: expected `{parameter.name}: Secret = secret("name")`, got {hint}')
         else:
@@ -377,13 +377,6 @@ def _signature(
     except (TypeError, ValueError) as error:
         raise TypeError(f"{where}: a model cannot fill in these arguments: {error}") from error
     return struct, tuple(contexts), secrets
-
-
-def _secret_name(parameter: inspect.Parameter, here: str) -> str:
-    given = parameter.default
-    if not isinstance(given, Secret) or not is_reference(given):
-        raise TypeError(f'{here}: expected a default that names the secret, as in secret("github")')
-    return given.name
 
 
 def _default(value: Any) -> Any:

@@ -71,7 +71,7 @@ def test_with_little_room_no_run_is_started_and_those_under_way_go_on(disk: Disk
         run = runtime.start("worker", "go", request_id="one")
         disk.gate.wait_entered()
         disk.free_mb = 60
-        with pytest.raises(DiskFull, match="60 MB left in .*, under 64 MB; free some space"):
+        with pytest.raises(DiskFull, match=r"60 MB left in .*, under 64 MB; free some space"):
             runtime.start("worker", "go")
         assert runtime.start("worker", "go", request_id="one").id == run.id  # it is there already
         assert runtime.start("talker", "hi", durable=False).result(DEADLINE_S).output == "hello"

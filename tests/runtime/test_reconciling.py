@@ -13,7 +13,18 @@ import pytest
 from process_tools import ledger, pay_from_process
 from runtime_support import DEADLINE_S, AsyncGate, facts, tags
 
-from executus import Agent, CannotTell, DidNotHappen, Happened, ScriptedModel, ToolContext, tool
+from executus import (
+    Agent,
+    CannotTell,
+    DidNotHappen,
+    Happened,
+    Runtime,
+    ScriptedModel,
+    Secret,
+    ToolContext,
+    secret,
+    tool,
+)
 from executus.adapters.models.scripted import call
 from executus.events import ReconcileStarted, ToolFinished, ToolOutcomeUnknown, ToolReconciled
 from executus.journal import verify_run
@@ -203,3 +214,31 @@ async def until(holds: Any) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+def test_what_is_asked_gets_its_secrets_and_says_none(opened: Any, tmp_path: Path) -> None:
+    value = "correct-horse-battery"
+    gate = AsyncGate()
+
+    async def look(cents: int, context: ToolContext, token: Secret = secret("bank")) -> Happened:
+        assert context.secrets["bank"] == token
+        return Happened(f"{cents} with {token.reveal()}")
+
+    @tool(effect="reconcilable", reconcile=look)
+    async def pay(cents: int) -> str:
+        await gate.pass_through()
+        return "paid now"
+
+    assert pay.secrets == ("bank",)
+    agent = Agent("a", model=ScriptedModel([[call("pay", cents=7)], "done"]), tools=[pay])
+    path = tmp_path / "runs.db"
+    runtime = opened(path, [agent], secrets={"bank": value})
+    run = runtime.start("a", "x")
+    gate.wait_entered()
+    runtime.close()
+    with pytest.raises(ValueError, match="needs the secret 'bank'"):
+        Runtime(path, [agent])
+    again = opened(path, [agent], secrets={"bank": value}).run(run.id)
+    assert again.result(DEADLINE_S).status == "ok"
+    assert [fact.result for fact in facts(again) if isinstance(fact, ToolFinished)] == ["7 with [secret:bank]"]
+    assert value not in repr(facts(again))
