@@ -184,5 +184,5 @@ FAULTS = frozenset(
 )
 """Everything that can go wrong in a world. What never does in many seeds tests nothing: `benchmarks/seeds.py` tells."""
 
-NEVER_HERE = frozenset({"artifact-stored", "error-logged", "input-staged", "output-refused"})
+NEVER_HERE = frozenset({"artifact-stored", "content-erased", "error-logged", "input-staged", "output-refused"})
 """Tags of facts that no world leads to: their causes are not simulated."""
