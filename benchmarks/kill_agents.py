@@ -16,7 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from executus import Agent, Continue, ModelRequest, ScriptedModel, Steer, ToolContext, Usage, ports, tool
+from executus import (
+    Agent,
+    Continue,
+    DidNotHappen,
+    Happened,
+    ModelRequest,
+    ScriptedModel,
+    Steer,
+    ToolContext,
+    Usage,
+    tool,
+)
 from executus.adapters.keys.sources import encryption_of
 from executus.adapters.models.scripted import call, say
 from executus.adapters.signing import Signing
@@ -64,12 +75,12 @@ def what_became(context: ToolContext) -> Any:
     """Whether a call was executed, by the file of executions: its host is dead and does nothing later."""
     noted = Path(os.environ[EFFECTS]).read_text().splitlines()
     happened = any(line.split()[1] == context.key for line in noted)
-    return ports.Happened("it happened") if happened else ports.DidNotHappen()
+    return Happened("it happened") if happened else DidNotHappen()
 
 
 def _asked(effect: str) -> dict[str, Any]:
-    """How a tool of this class is asked what became of a call, where that can be asked."""
-    return {"reconcile": what_became} if effect == "reconcilable" and hasattr(ports, "Happened") else {}
+    """How a tool of this class is asked what became of a call."""
+    return {"reconcile": what_became} if effect == "reconcilable" else {}
 
 
 def _async_tool(effect: Any) -> Any:

@@ -21,6 +21,7 @@ from executus.events import (
     ChildFinished,
     ChildStarted,
     Delivered,
+    DeliveryFailed,
     Event,
     InputReceived,
     RunFinished,
@@ -125,6 +126,7 @@ class Findings:
     artifacts: int = 0
     parcels: int = 0
     handed: int = 0
+    given_up: int = 0
 
 
 @dataclass
@@ -184,6 +186,8 @@ class _Seen:
                 self.ends[run_id] = end
             case Delivered():
                 self.delivered.add(run_id)
+            case DeliveryFailed(retry_at_us=None):
+                found.given_up += 1
             case _:
                 pass
 
@@ -364,4 +368,5 @@ def shown(found: Findings) -> dict[str, Any]:
         "artifacts": found.artifacts,
         "parcels": found.parcels,
         "parcels_handed_over": found.handed,
+        "parcels_given_up_for_a_while": found.given_up,
     }

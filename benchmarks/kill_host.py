@@ -23,10 +23,9 @@ from kill_agents import CALLERS, Notes
 
 from executus import Allowance, Run, Runtime
 from executus.errors import ExecutusError, JournalError, MessageRefused, RuntimeClosed
-from executus.events import ApprovalRequested, InputAwaited, RunFinished
+from executus.events import ApprovalRequested, Delivered, InputAwaited, RunFinished, RunStarted
 from executus.journal import checkpoints
 from executus.projections.ledger import recount
-from executus.projections.outbox import outbox
 from executus.wiring import everything
 
 REQUESTS_AGAIN = 8
@@ -202,6 +201,17 @@ def host(folder: Path, runs: int, *, drain: bool, plant: str, first_request: int
     os._exit(code if runtime.close() else 4)
 
 
+def undelivered(runtime: Runtime) -> list[str]:
+    """The runs whose output nobody has: what waits, and what was given up, as what a dozen hosts died in is."""
+    wanted: dict[str, None] = {}
+    for event in everything(runtime.journal):
+        if isinstance(event.fact, RunStarted) and event.fact.deliver:
+            wanted[event.run_id] = None
+        elif isinstance(event.fact, Delivered):
+            wanted.pop(event.run_id, None)
+    return list(wanted)
+
+
 def drained(runtime: Runtime) -> int:
     """Wait until nothing is left to do; 0, or 6 if the budget's ledger is not a recount of the log."""
     until = time.monotonic() + LAST_WAIT_S
@@ -212,11 +222,10 @@ def drained(runtime: Runtime) -> int:
             time.sleep(0.05)
         if time.monotonic() > until:
             raise JournalError(f"{len(rows)} runs do not end, among them {rows[0].run_id}")
-    while owed := list(outbox(everything(runtime.journal)).owed()):
-        for run_id, sending in owed:
-            if sending.retry_at_us is not None:
-                with _refusals():
-                    runtime.redeliver(run_id)
+    while owed := undelivered(runtime):
+        for run_id in owed:
+            with _refusals():
+                runtime.redeliver(run_id)
         if time.monotonic() > until:
             raise JournalError(f"{len(owed)} runs are not delivered, among them {owed[0]}")
         time.sleep(0.05)

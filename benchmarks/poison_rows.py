@@ -240,7 +240,7 @@ ROWS: dict[str, Poison] = {
 SOUND = "sound"
 """Nothing is done to it."""
 
-INDEX = ("version", "over", "hash", "position", "gap", "stranger", "swapped", "snapshot")
+INDEX = ("version", "over", "hash", "position", "gap", "stranger", "swapped", "snapshot", "recovery")
 """What may be done beside them: to the run's row in the index, to the version or the run id of the event."""
 
 
@@ -340,6 +340,13 @@ class Poisoned:
                 other = rng.randrange(1, position + 1)
                 found = execute("SELECT topic, state FROM stored_events WHERE rowid = ?", (other,)).fetchone()
                 execute("UPDATE stored_events SET topic = ?, state = ? WHERE rowid = ?", (*found, position))
+            case "recovery":  # what is noted of attempts to take it up
+                number, words = (
+                    (1, -1, BIG, -BIG - 1, "many"),
+                    ("", "trying", "quarantined", "x" * 100_000, "os:system"),
+                )
+                row = (key, rng.choice(words), *(rng.choice(number) for _ in range(4)), rng.choice(words))
+                execute("INSERT OR REPLACE INTO recoveries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             case _:
                 row = (key, rng.choice((1, version, BIG)), shape(), rng.randbytes(rng.randrange(200)))
                 execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", row)

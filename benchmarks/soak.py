@@ -79,7 +79,7 @@ def tables(host: Host) -> dict[str, int]:
         "granted": sum(len(one.granted.standing()) for one in actors),
         "held back": sum(len(one.account.held.standing()) for one in actors),
         "runs in ledgers": sum(len(one.ledger._runs) for one in actors),
-        "families in accounts": sum(len(one.account._families) for one in actors),
+        "families in accounts": sum(len(one.account.families) for one in actors),
         "ended runs that budgets remember": sum(len(one.ledger._ended) for one in actors),
         "outbox": len(courier._actor.outbox),
         "errands": len(courier._actor.errands) + len(courier._actor.line) + len(courier._actor.in_hand),

@@ -372,10 +372,10 @@ class LogReader:
             Recovery(
                 run_id=text_of(run),
                 standing=standing if standing in ("trying", "waiting") else "failed",
-                attempts=int(attempts),
-                company=int(company),
-                version=int(version),
-                at_us=int(at_us),
+                attempts=_whole(attempts),
+                company=_whole(company),
+                version=_whole(version),
+                at_us=_whole(at_us),
                 why=str(why),
             )
             for run, standing, attempts, company, version, at_us, why in self._rows(_RECOVERIES)
@@ -387,6 +387,11 @@ class LogReader:
             return None
         found = self._rows("SELECT run_id FROM runs WHERE request_key = ?", request_key)
         return text_of(found[0][0]) if found else None
+
+
+def _whole(stored: Any) -> int:
+    """A number that is stored beside the log; where somebody put something else, or more than a number holds, 0."""
+    return stored if type(stored) is int and 0 <= stored < 1 << 53 else 0
 
 
 def _summary(run_id: str, row: Any) -> RunSummary:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from uuid import UUID
 
 from journal_support import PATIENCE_S
+
+from executus.journal import open_journal
 
 SCRIPT = """
 import os, random, sqlite3, sys
@@ -90,3 +95,14 @@ def test_damaged_rows_run_nothing_and_stop_nobody(tmp_path: Path) -> None:
         timeout=PATIENCE_S * 2,
     )
     assert done.stdout == "nothing ran\n", done.stderr
+
+
+def test_what_is_noted_beside_a_log_may_be_anything_and_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    open_journal(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        row = (UUID(int=7).bytes, "os:system", "many", -1, 1 << 62, 2.5, b"\xff")
+        connection.execute("INSERT INTO recoveries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    with closing(open_journal(path)) as journal:
+        (read,) = journal.recoveries()
+    assert (read.standing, read.attempts, read.company, read.version, read.at_us) == ("failed", 0, 0, 0, 0)
