@@ -1,4 +1,7 @@
-"""Runs every benchmark of this folder, each in its own process, one after the other; options are passed on."""
+"""Runs every benchmark of this folder, each in its own process, one after the other; options are passed on.
+
+Those that measure no time are run by hand: `docs/reliability.md` lists the ones that do violence to a host.
+"""
 
 from __future__ import annotations
 
