@@ -11,7 +11,19 @@ from pathlib import Path
 
 from measure import conditions
 
-NAMES = ("floor", "throughput", "latency", "disk", "idle", "fold", "views", "evidence", "sealing", "imports")
+NAMES = (
+    "floor",
+    "throughput",
+    "latency",
+    "disk",
+    "idle",
+    "fold",
+    "views",
+    "evidence",
+    "sealing",
+    "recovery",
+    "imports",
+)
 
 
 def main() -> int:

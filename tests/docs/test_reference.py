@@ -12,14 +12,15 @@ import click
 import msgspec
 import pytest
 
-from executus import Agent, Allowance, Delegate, Phase, Runtime, Signing, Skill, errors
-from executus.actors import critic, errand, mailbox, reviews, supervisor
+from executus import Agent, Allowance, Delegate, Phase, Runtime, Signing, Skill, errors, recovery
+from executus.actors import critic, errand, mailbox, reviews, runner, supervisor
 from executus.actors.run import intake
 from executus.adapters.files import artifacts, stager
 from executus.cli.program import executus
 from executus.events import FACTS, Limits, clean, codec
 from executus.handles.orders import Orders
 from executus.journal import beside
+from executus.ports import QUARANTINE_AFTER
 
 ROOT = Path(__file__).parents[2]
 SHELF = ROOT / "docs" / "reference"
@@ -106,6 +107,9 @@ def test_every_order_has_its_line_with_all_its_arguments() -> None:
         ("BLOB_BYTES", codec.BLOB_BYTES),
         ("MAILBOX_LIMIT", mailbox.MAILBOX_LIMIT),
         ("LOSSES", supervisor.LOSSES),
+        ("QUARANTINE_AFTER", QUARANTINE_AFTER),
+        ("LOAD_S", round(runner.LOAD_S)),
+        ("MOST_EVENTS", recovery.MOST_EVENTS),
         ("LOST_AFTER", critic.LOST_AFTER),
         ("MOST_ORDERS", critic.MOST_ORDERS),
         ("REVIEWS_AT_ONCE", reviews.REVIEWS_AT_ONCE),
