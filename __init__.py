@@ -104,7 +104,7 @@ _HOMES = {
     "tool": "adapters.tools.functions",
 }
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "Agent",
