@@ -239,9 +239,9 @@ def one_journal(host: Host, filler: Filler, rng: random.Random, most: int, size:
             seen.problems.append(f"runs went on {took:.1f} s after there was room")
         if rng.random() < 0.1:
             reopen_full(host, filler, rng)
-    for one in [*host.live.values()]:
-        if (status := one.result(PATIENCE_S).status) != "ok":
-            seen.problems.append(f"run {one.id} ended {status}")
+    for row in host.runtime.runs(unfinished=True):  # also a start that was given up on
+        if (status := host.runtime.run(row.run_id).result(PATIENCE_S).status) != "ok":
+            seen.problems.append(f"run {row.run_id} ended {status}")
     host.runtime.close()
     check(host.path, seen)
     return times

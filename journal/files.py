@@ -27,6 +27,9 @@ SHARED_FIRST: Final = 0x40000002
 SHARED_SIZE: Final = 510
 """The bytes that an SQLite connection holds a shared lock on while it is open in WAL mode."""
 
+INDEX_IN_USE: Final = 128
+"""The byte of the log's index that every connection which uses it holds a shared lock on."""
+
 MAGIC: Final = b"SQLite format 3\x00"
 
 _kept: dict[tuple[int, int], int] = {}
@@ -131,11 +134,34 @@ def hold_shared_range(descriptor: int, path: str) -> None:
     if not sys.platform.startswith("linux"):
         log.warning("%s: no lock of an open file description here; no tool in this process may open that file", path)
         return
-    wanted = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, SHARED_FIRST, SHARED_SIZE, 0)
     try:
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+        _lock_for_reading(descriptor, SHARED_FIRST, SHARED_SIZE)
     except OSError as error:
         raise JournalUnreadable(path, "another program holds the whole file locked") from error
+
+
+def hold_index(path: str) -> int:
+    """The same for the index of the write-ahead log: whoever finds nobody at it makes it anew, under us.
+
+    To be called when a connection has read through it, so that it is not one that a crash left behind. Returns the
+    descriptor, to be kept like the other, or -1 where this is not possible.
+    """
+    if not sys.platform.startswith("linux"):
+        return -1
+    try:
+        descriptor = os.open(path + "-shm", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        _lock_for_reading(descriptor, INDEX_IN_USE, 1)
+    except OSError as error:
+        log.warning("%s: the index of the write-ahead log is not guarded: %s", path, error)
+    return descriptor
+
+
+def _lock_for_reading(descriptor: int, first: int, size: int) -> None:
+    wanted = struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, first, size, 0)
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
 
 
 class HostLock:

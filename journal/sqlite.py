@@ -159,11 +159,12 @@ class SqliteJournal(LogReader):
         self._encryption = encryption
         self.keyring: Keyring | None = None
         self._lock = files.HostLock(self.path)
-        self._guard = -1
+        self._guard = self._index_guard = -1
         self._tenure = Tenure(0, Boot())
         try:
             self._own()
             connection = self._take_over()
+            self._index_guard = files.hold_index(self.path)
         except BaseException:
             self._let_go()
             raise
@@ -439,9 +440,10 @@ class SqliteJournal(LogReader):
         if self.keyring is not None:
             self.keyring.close()
         self._tenure.ended()
-        if self._guard >= 0:
-            os.close(self._guard)  # after the last SQLite connection: this drops its locks
-            self._guard = -1
+        guards, self._guard, self._index_guard = (self._guard, self._index_guard), -1, -1
+        for guard in guards:
+            if guard >= 0:
+                os.close(guard)  # after the last SQLite connection: this drops its locks
         self._lock.release()
         forks.unregister(self)
 
@@ -449,9 +451,10 @@ class SqliteJournal(LogReader):
         """In a forked child: this journal is the parent's. Its lock must not live on in the child."""
         self._forked = True
         self._lock.abandon()
-        guard, self._guard = self._guard, -1
-        if guard >= 0:
-            os.close(guard)
+        guards, self._guard, self._index_guard = (self._guard, self._index_guard), -1, -1
+        for guard in guards:
+            if guard >= 0:
+                os.close(guard)
         keys = [] if self.keyring is None or self.keyring.file is None else self.keyring.file.left_behind()
         return [*self._writer.everything(), *self._connections.everything(), *keys]
 

@@ -6,6 +6,7 @@ and closes the database then believes it is alone and deletes the write-ahead lo
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -101,3 +102,98 @@ def test_without_both_events_are_lost_so_these_tests_can_fail(tmp_path: Path) ->
     if found == acknowledged:
         pytest.skip("this platform keeps the locks")
     assert found < acknowledged
+
+
+# ------------------------------------------------------------------ under a runtime
+
+RUMMAGING_HOST = """
+import os, sys, threading
+from pathlib import Path
+from executus import Agent, Runtime, ScriptedModel, tool
+from executus.adapters.models.scripted import call
+from executus.errors import ExecutusError
+from executus.journal import files
+path, *protections = sys.argv[1:]
+if "guard" not in protections:
+    files.hold_shared_range = lambda descriptor, path: None
+    files.FileWatch.check = lambda self: 0
+acks = os.open(path + "-acks", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+@tool(effect="pure")
+def rummage() -> str:
+    for found in sorted(Path(path).parent.rglob("*")):
+        if found.is_file():
+            found.read_bytes()[:100]
+    return "x" * 1000
+
+agent = Agent("worker", model=ScriptedModel(lambda request: "done" if request.step == 20 else call("rummage")),
+              tools=[rummage])
+runtime = Runtime(path, [agent], views=None)
+
+def work():
+    while True:
+        try:
+            runtime.start("worker", "go").result()
+        except ExecutusError:
+            os._exit(3)
+
+for _ in range(5):
+    threading.Thread(target=work, daemon=True).start()
+print("open", flush=True)
+for event in runtime.events():
+    os.write(acks, f"{event.run_id} {event.version} {event.hash.hex()}\\n".encode())
+"""
+
+COMING_AND_GOING = """
+import os, sqlite3, sys
+visits = 0
+while visits < int(sys.argv[2]) or os.stat(sys.argv[1] + "-acks").st_size < 50_000:
+    visits += 1
+    connection = sqlite3.connect(sys.argv[1])
+    connection.execute("SELECT count(*) FROM runs").fetchone()
+    connection.close()
+"""
+
+
+def killed_while_it_rummages(path: Path, visits: int, *protections: str) -> tuple[int, int]:
+    """How many events were acknowledged by a host whose tools open and close every file of it, and how many of these
+    are missing after it was killed, while another program came and went.
+    """
+    command = [sys.executable, "-c", RUMMAGING_HOST, str(path), *protections]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        assert host.stdout.readline() == "open\n"
+        visitor = [sys.executable, "-c", COMING_AND_GOING, str(path), str(visits)]
+        subprocess.run(visitor, check=True, timeout=PATIENCE_S * 4)
+        host.send_signal(signal.SIGKILL)
+        host.wait(PATIENCE_S)
+    acked = {tuple(line.split()) for line in Path(str(path) + "-acks").read_text().splitlines()}
+    journal = SqliteJournal(path)
+    there = {
+        (event.run_id, str(event.version), event.hash.hex())
+        for row in journal.runs()
+        for event in journal.read(row.run_id, verify=True)
+    }
+    journal.close()
+    return len(acked), len(acked - there)
+
+
+VISITS = int(os.environ.get("EXECUTUS_VISITS", "200"))
+
+
+@linux
+def test_tools_that_open_every_file_of_their_host_cost_no_event(tmp_path: Path) -> None:
+    acknowledged, lost = killed_while_it_rummages(tmp_path / "runs.db", VISITS, "guard")
+    assert acknowledged > 100
+    assert lost == 0
+
+
+@linux
+def test_without_protection_such_tools_cost_events_so_this_test_can_fail(tmp_path: Path) -> None:
+    for number in range(5):  # each time it may be lucky
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        _, lost = killed_while_it_rummages(folder / "runs.db", VISITS)
+        if lost:
+            return
+    raise AssertionError("nothing was ever lost")
