@@ -341,7 +341,13 @@ class SqliteJournal(LogReader):
     ) -> None:
         """See `ports.Journal.keep_recoveries`."""
         self._check_process()
-        keep_recoveries(self._writer.put_chore, kept, dropped, done)
+        keep_recoveries(self._writer.put_chore, kept, dropped, done, self._may_be_sealed)
+
+    def _may_be_sealed(self, run_id: str) -> bool:
+        try:
+            return self.keyring is not None and self.seal(run_id) is not None
+        except (JournalError, ValueError):
+            return True
 
     def maintain(self, work: Callable[[sqlite3.Connection], T], *, size: int = 0, alone: bool = False) -> T:
         """Have `work` done with the write connection, and wait until what it did is durable; see `Chore`. For this
@@ -374,6 +380,7 @@ class SqliteJournal(LogReader):
         def delete(connection: sqlite3.Connection) -> int:
             keys = [(run_id_bytes(run_id),) for run_id in run_ids]
             connection.executemany("DELETE FROM snapshots WHERE originator_id = ?", keys)
+            connection.executemany("DELETE FROM recoveries WHERE run_id = ?", keys)
             return connection.executemany("DELETE FROM blobs WHERE sha256 = ?", blobs).rowcount if blobs else 0
 
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from executus.journal import SqliteJournal, open_journal, read_journal, remains,
 from executus.journal import sqlite as journal_sqlite
 from executus.journal.keyring import Keyring
 from executus.journal.keys_file import KeysFile, Ring, create
-from executus.ports import Journal
+from executus.ports import Journal, Recovery
 from executus.projections import fold
 
 SECRET = "nobody may read this sentence"
@@ -195,8 +196,13 @@ def test_no_snapshot_is_left_of_a_sealed_run(journal: SqliteJournal) -> None:
 
 
 def wait_until(true: Any) -> bool:
-    """The writer keeps snapshots when it has nothing better to do: look until it did."""
-    return any(true() for _ in range(10_000))
+    """Look until it is so."""
+    until = time.monotonic() + PATIENCE_S
+    while not true():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 # ------------------------------------------------------------------ tampering
@@ -486,3 +492,21 @@ def test_opening_for_writing_overwrites_what_it_deletes(path: Path) -> None:
     connection = journal_sqlite.open_for_writing(str(path))
     assert connection.execute("PRAGMA secure_delete").fetchone()[0] == 1
     connection.close()
+
+
+def test_what_an_error_said_is_not_kept_beside_a_sealed_run(journal: SqliteJournal, path: Path) -> None:
+    sealed, plain = sealed_run(journal), RunLog(journal).start()
+    told: list[Any] = []
+    failed = [
+        Recovery(run_id=run.run_id, standing="failed", attempts=1, why=f"its actor failed: ValueError({SECRET!r})")
+        for run in (sealed, plain)
+    ]
+    journal.keep_recoveries(failed[:1], [], told.append)
+    assert wait_until(lambda: told == [None])
+    assert journal.recoveries() == [msgspec.structs.replace(failed[0], why="its actor failed: [erased]")]
+    assert not in_files(path, SECRET.encode())
+    journal.keep_recoveries(failed[1:], [], told.append)
+    assert wait_until(lambda: len(told) == 2)
+    assert failed[1] in journal.recoveries()
+    journal.delete_content([sealed.run_id])
+    assert journal.recoveries() == failed[1:]
