@@ -212,7 +212,7 @@ class SimCalls:
         happened = world.effects[context.key] > 0
         fate = random.Random(f"{context.key}: asked {call.asked}")
         unknown = "nobody knows" if world.faulty() and fate.random() < world.hazards.dumb else None
-        text = f"result of {context.key}" if happened else ""
+        text = spoken(world, f"asked {context.key}", f"result of {context.key}") if happened else ""
         message = AcceptReconciled(call=call.call, attempt=call.asked, happened=happened, text=text, unknown=unknown)
         return self.answer(message, reply)
 
