@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def seeds(monkeypatch: pytest.MonkeyPatch) -> Any:
+def seeds(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import seeds
 
-    return seeds
+    yield seeds
+    logging.disable(logging.NOTSET)  # it is quiet while it works
 
 
 def all_of(program: Any, **given: Any) -> Any:
