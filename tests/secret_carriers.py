@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from runtime_support import DEADLINE_S, FunctionModel
+from runtime_support import DEADLINE_S, FunctionModel, wait_for
 
 from executus import Agent, Delta, Image, InputFile, Phase, Runtime, Steer, Text, ToolContext, tool
 from executus.adapters.delivery.directory import DirectoryDelivery
@@ -223,10 +223,7 @@ def _live(root: Path, told: Told, secrets: Mapping[str, str], options: dict[str,
             files=[InputFile(told["file name"], b"attached", told["file kind"])],
             on_delta=deltas.append,
         )
-        with run.events() as events:
-            for event in events:
-                if event.tag == "approval-awaited":
-                    break
+        wait_for(run, "approval-awaited")
         run.steer(told["steer"], by=told["steered by"])
         run.note(told["note type"], {told["key of note"]: {"deep": [told["note"]]}})
         run.log_error(told["logged error"])
@@ -236,10 +233,7 @@ def _live(root: Path, told: Told, secrets: Mapping[str, str], options: dict[str,
         result = run.result(DEADLINE_S)
         assert result.status == "ok"
         hung = runtime.start("hung", "x", interactive=True, deliver=False)
-        with hung.events() as events:
-            for event in events:
-                if event.tag == "critic-observed":
-                    break
+        wait_for(hung, "critic-observed")
         try:
             hung.approve(told["host error"])
         except ExecutusError as error:
@@ -272,9 +266,10 @@ def _live(root: Path, told: Told, secrets: Mapping[str, str], options: dict[str,
 
 def _wait_delivered(runtime: Runtime, run_id: str) -> None:
     with runtime.events() as events:
-        for event in events:
-            if event.run_id == run_id and isinstance(event.fact, Delivered):
+        while more := events.take(DEADLINE_S):
+            if any(event.run_id == run_id and isinstance(event.fact, Delivered) for event in more):
                 return
+    raise AssertionError("not delivered")
 
 
 def _expected() -> set[type[Fact]]:

@@ -164,7 +164,7 @@ def test_facts_are_made_in_four_places_and_each_masks_them() -> None:
     assert set(callers) == set(masking)
     assert [place for place, call in masking.items() if call not in callers[place]] == []
     masked = "(redactor.identifier(caller), redactor.text(by), redactor.text(reason))"
-    assert masked in functions["erasure.py:erase"]
+    assert masked in functions["sealing.py:erase"]
 
 
 def test_nothing_else_builds_what_a_journal_stores() -> None:
