@@ -35,7 +35,7 @@ from .probation import Failed, TakenUp
 from .run.actor import RunActor
 from .run.answers import answered_key
 from .run.asking import Asked
-from .run.messages import EndWithParent, NoteSleep, ResumeRun, StartRun
+from .run.messages import AcceptChildWait, EndWithParent, NoteSleep, ResumeRun, StartRun
 from .run.surroundings import Recover, RunLost, RunOver, Surroundings, TakeUp, WantChild
 
 log = logging.getLogger("executus.supervisor")
@@ -294,8 +294,9 @@ class Supervisor(PooledActor):
             address.running.pop(key, None)  # its answer is gone with the actor that choked on it
         if isinstance(report.poison, Asked):
             report.poison.refuse(RunQuarantined(address.run_id, f"the message made its actor fail: {error}"))
-        if isinstance(report.poison, EndWithParent):
-            address.prepend([report.poison])  # no child outlives its parent because of a mistake of ours
+        if isinstance(report.poison, (EndWithParent, AcceptChildWait)):
+            # No child outlives its parent because of a mistake of ours, and what a parent was told it still knows.
+            address.prepend([report.poison])
         if self.closing or isinstance(error, (RequestRepeated, Deposed)):
             self.let_go(address, report, self.closed_by if self.closing else error)
             return

@@ -6,7 +6,6 @@ from typing import Any
 
 from .messages import (
     AcceptChild,
-    AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
     AcceptReconciled,
@@ -40,7 +39,7 @@ def answered_key(message: Any) -> str | None:
             return f"expiry:{message.call}:{message.at_us}"
         case AcceptGrant() | AcceptRefusal():
             return f"reserve:{message.step}:{message.attempt}"
-        case AcceptChild() | AcceptChildWait():
+        case AcceptChild():
             return f"child:{message.call}"
         case _:
             return None

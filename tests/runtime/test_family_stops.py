@@ -14,7 +14,7 @@ from runtime_support import DEADLINE_S, AsyncGate, facts, tags, wait_for
 from executus import Agent, Run, Runtime, ScriptedModel
 from executus.actors.children import ChildCall
 from executus.actors.run.actor import RunActor
-from executus.actors.run.messages import EndWithParent
+from executus.actors.run.messages import AcceptChildWait, EndWithParent
 from executus.adapters.models.scripted import call
 from executus.errors import UnknownRun
 from executus.events import RunFinished, RunResumed, RunStarted
@@ -59,6 +59,48 @@ def test_a_stop_reaches_a_child_whose_actor_fails_on_it(opened: Any, monkeypatch
     top.kill("enough", by="alice")
     assert [over(run)[0] for run in (top, middle, bottom)] == ["killed"] * 3
     assert len(failed) == 3
+
+
+def test_a_parent_whose_actor_fails_on_news_of_its_child_does_not_lose_it(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again, never, failed = AsyncGate(), AsyncGate(), threading.Event()
+    asked: list[str] = []
+
+    async def answer(request: Any) -> str:
+        await never.pass_through()
+        return "never said"
+
+    class Slow:
+        """Answers when the model is asked and when the child is born, and then no more."""
+
+        async def agent(self, caller_id: str, name: str) -> Agent:
+            asked.append(name)
+            if len(asked) > 2:
+                await again.pass_through()
+            return helper
+
+        def skill(self, caller_id: str, name: str) -> None:
+            return None
+
+    decide = RunActor.decide
+
+    def mistaken(actor: RunActor, message: Any, now_ms: int) -> list[Any]:
+        if isinstance(message, AcceptChildWait) and not failed.is_set():
+            failed.set()
+            raise RuntimeError("a mistake of ours")
+        return decide(actor, message, now_ms)
+
+    monkeypatch.setattr(RunActor, "decide", mistaken)
+    helper = Agent("helper", model=ScriptedModel(answer))
+    run = opened(None, [boss(ask())], palette=Slow()).start("boss", "go")
+    never.wait_entered()
+    assert failed.wait(DEADLINE_S)
+    wait_for(run, "run-resumed")
+    run.kill("enough")
+    (child,) = run.children()
+    assert over(child) == ("killed", "parent")
+    assert never.cancelled.wait(DEADLINE_S)
 
 
 def test_the_expiry_of_the_root_reaches_three_levels(opened: Any) -> None:
