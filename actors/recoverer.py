@@ -254,6 +254,9 @@ class Recoverer(PooledActor):
             known = self.known.get(run_id) or Recovery(run_id=run_id, standing="waiting")
             if why is not None and known.attempts < QUARANTINE_AFTER:
                 kept.append(msgspec.structs.replace(known, standing="waiting", at_us=now_us, why=why))
+            elif known.attempts >= QUARANTINE_AFTER and run_id in self.children:
+                # Visible as that from now on: its parent may want it no more, and then nobody asks for it.
+                kept += self.quarantine(_orphan(run_id, self.children.pop(run_id)), known, now_us)
             elif known.attempts >= QUARANTINE_AFTER:
                 self.waiting[run_id] = why_quarantined(known).why
         gone = [run_id for run_id in self.known if first and run_id not in there]
@@ -424,8 +427,7 @@ class Recoverer(PooledActor):
         for child in mine:
             del self.children[child]
             if child not in self.directory:
-                info = RunInfo(run_id=child, name="orphan", parent_run_id=parent)
-                address = Address(info, Agent("orphan", model="none:none"))  # it is never asked anything
+                address = _orphan(child, parent)
                 address.orphaned = status
                 orphans.append(address)
         if orphans:
@@ -513,6 +515,11 @@ def _how_it_ended(parent: str, journal: Journal) -> Status:
     if row is None or not row.over:
         return "cancelled"
     return journal.load(parent).state.status or "cancelled"
+
+
+def _orphan(run_id: str, parent: str) -> Address:
+    """Where a child is that nobody carries on: it is never asked anything."""
+    return Address(RunInfo(run_id=run_id, name="orphan", parent_run_id=parent), Agent("orphan", model="none:none"))
 
 
 def why_child_waits(run_id: str, children: Mapping[str, str], waiting: Mapping[str, str]) -> str:

@@ -216,7 +216,9 @@ class Supervisor(PooledActor):
         elif isinstance(loaded.error, (JournalUnavailable, JournalConflict, Overloaded)):
             self.scheduler.call_later(LAST_PAUSE_S / 10, partial(_tell, self, looked.want))
         elif loaded.error is not None and not isinstance(loaded.error, UnknownRun):
-            call.fail(str(loaded.error))
+            address = self.orphan(call.child, call.parent, "cancelled")
+            call.follow(address)  # hears what comes now, so that the parent goes on
+            self.set_aside(address, None, str(loaded.error))
         elif isinstance(order, ChildOrder):
             self.start_child(call, order, loaded)
         elif loaded.checkpoint is None:
