@@ -96,8 +96,8 @@ def host(folder: Path, options: argparse.Namespace, first_request: int) -> int:
     kill_agents._effects[str(folder / "effects")] = TimedNotes(folder / "effects")
     real = executus.wiring.open_journal
 
-    def open_and_say(path: Any) -> Any:
-        journal = real(path)
+    def open_and_say(path: Any, **options: Any) -> Any:
+        journal = real(path, **options)
         says.line("took", os.getpid(), time.monotonic(), journal.epoch)
         return journal
 

@@ -252,13 +252,13 @@ def plant(place: Place) -> None:
             os._exit(DEATH)
         return outcomes
 
-    def dying_keep(put: Any, kept: Any, dropped: Any, done: Any) -> None:
+    def dying_keep(put: Any, kept: Any, dropped: Any, done: Any, sealed: Any) -> None:
         if not any(one.standing == "trying" for one in kept):
-            keep(put, kept, dropped, done)
+            keep(put, kept, dropped, done, sealed)
         elif when == "before":
             os._exit(DEATH)
         else:
-            keep(put, kept, dropped, lambda error: os._exit(DEATH))
+            keep(put, kept, dropped, lambda error: os._exit(DEATH), sealed)
 
     if tag == "keeping":
         sqlite.keep_recoveries = dying_keep

@@ -29,6 +29,7 @@ from executus.journal import (
     SqliteJournal,
     Terms,
     compacting,
+    lease,
     plan,
     read_journal,
     reading,
@@ -199,7 +200,9 @@ def compacted_with_images(path: Path, monkeypatch: pytest.MonkeyPatch) -> Images
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite, "open_for_writing", watched)
-        patch.setattr(writer, "IDLE_S", 3600.0)  # a copy of files that are just being tidied would be of no moment
+        # A copy made while files are tidied, or while a lease is renewed on another thread, would be of no moment.
+        patch.setattr(writer, "IDLE_S", 3600.0)
+        patch.setattr(lease, "LEASE_S", 3600.0)
         compacted(path)
     return images
 
