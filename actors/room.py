@@ -17,7 +17,7 @@ _Waiting: TypeAlias = tuple[Call, str, Callable[[], None]]
 
 
 class WaitingRoom:
-    """Begins calls when there is room, nearly always at once. Used on any thread."""
+    """Begins calls when there is room. Used on any thread."""
 
     def __init__(self, journal: Journal, scheduler: Scheduler) -> None:
         self._journal = journal
@@ -26,7 +26,7 @@ class WaitingRoom:
         self._lock = threading.Lock()
 
     def enter(self, call: Call, run_id: str, begin: Callable[[], None]) -> None:
-        """Have `begin` called now, or when there is room for that run; not at all if `call` is over by then."""
+        """Have `begin` called when there is room for that run; not at all if `call` is over by then."""
         if not self._journal.short(run_id):
             begin()
             return

@@ -123,7 +123,10 @@ class CallRunner:
     ) -> Cancellable:
         """Ask the agent's model."""
         call = Call(reply, self._limits)
-        self._room.enter(call, request.run_id, lambda: self._begin_model(agent, request, call))
+        if self._journal.short(request.run_id):
+            self._room.enter(call, request.run_id, lambda: self._begin_model(agent, request, call))
+        else:
+            self._begin_model(agent, request, call)
         return call
 
     def _begin_model(self, agent: Agent, request: ModelRequest, call: Call) -> None:
@@ -278,7 +281,10 @@ class CallRunner:
     ) -> Cancellable:
         """Run the tool that `call` names."""
         doing = Call(reply, self._limits)
-        self._room.enter(doing, context.run_id, lambda: self._begin_tool(agent, call, context, doing))
+        if self._journal.short(context.run_id):
+            self._room.enter(doing, context.run_id, lambda: self._begin_tool(agent, call, context, doing))
+        else:
+            self._begin_tool(agent, call, context, doing)
         return doing
 
     def _begin_tool(self, agent: Agent, call: OpenCall, context: ToolContext, doing: Call) -> None:

@@ -97,8 +97,7 @@ class Host:
     def open(self) -> None:
         """Begin, or begin again."""
         self.runtime = Runtime(self.path, faults.agents(self.seen, STEPS))
-        for row in self.runtime.runs(unfinished=True):
-            self.live[row.run_id] = self.runtime.run(row.run_id)
+        self.live = {row.run_id: self.runtime.run(row.run_id) for row in self.runtime.runs(unfinished=True)}
 
     def keep_busy(self, number: int) -> int:
         """Start what is missing; returns the next request's number."""

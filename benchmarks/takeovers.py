@@ -78,7 +78,7 @@ class TimedNotes(kill_agents.Notes):
 def plant(bug: str) -> None:
     """Make the mistake `bug`."""
     if bug == WITHOUT_CHECK:
-        lease.Tenure.compare = lambda tenure, epoch, boot: None  # type: ignore[method-assign]
+        lease.Tenure.compare = lambda tenure, epoch, same: None  # type: ignore[method-assign]
     elif bug == WITHOUT_CONFIRMING:
         lease.Tenure.held = property(lambda tenure: True)  # type: ignore[assignment, method-assign]
 

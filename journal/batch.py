@@ -17,7 +17,7 @@ from .layout import EVENTS_TABLE
 from .lease import Tenure
 from .rules import Head, advance_head, refusal
 
-_STANDING = "SELECT epoch, boot, (SELECT seq FROM sqlite_sequence WHERE name = ?) FROM owner"
+_STANDING = "SELECT epoch, boot = ?, (SELECT seq FROM sqlite_sequence WHERE name = ?) FROM owner"
 _HEAD = "SELECT version, over, hash, first_position, position FROM runs WHERE run_id = ?"
 _REQUEST = "SELECT run_id FROM runs WHERE request_key = ?"
 _INSERT_EVENT = f"INSERT INTO {EVENTS_TABLE} VALUES (?, ?, ?, ?, ?)"
@@ -129,8 +129,8 @@ def store(
 def _fill(
     connection: sqlite3.Connection, tenure: Tenure, appends: Sequence[Append], heads: Heads, touched: Heads
 ) -> tuple[list[Outcome], int]:
-    epoch, boot, last = connection.execute(_STANDING, (EVENTS_TABLE,)).fetchone()
-    tenure.compare(epoch, boot)
+    epoch, same, last = connection.execute(_STANDING, (tenure.boot, EVENTS_TABLE)).fetchone()
+    tenure.compare(epoch, same)
     before = position = last or 0
     requests: dict[str, str] = {}
     rows: list[tuple[int, bytes, int, str, bytes]] = []

@@ -69,7 +69,8 @@ class BesideJournal:
 
     def short(self, run_id: str) -> str:
         """Of the stored journal, for runs in it."""
-        return "" if run_id in self._aside else self.stored.short(run_id)
+        why = self.stored.short(run_id)
+        return "" if why and run_id in self._aside else why
 
     def confirm(self, told: Callable[[JournalError | None], None]) -> None:
         """Of the stored journal; see `ports.Journal.confirm`."""

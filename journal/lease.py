@@ -28,7 +28,7 @@ READ_OWNER: Final = "SELECT * FROM owner"
 
 _TAKE: Final = "UPDATE owner SET epoch = ?, pid = ?, since_us = ?, boot = ?, lease_until_us = ?"
 _RENEW: Final = "UPDATE owner SET lease_until_us = ? WHERE epoch = ? AND boot = ?"
-_CHECK: Final = "SELECT epoch, boot FROM owner"
+_CHECK: Final = "SELECT epoch, boot = ? FROM owner"
 
 Standing: TypeAlias = Literal["none", "live", "late", "gone"]
 """none: nobody has the journal open. live: somebody has. late: its lease ran out: it stands still, or is gone. gone: it
@@ -113,16 +113,16 @@ class Tenure:
         Raises:
             Deposed: somebody else is.
         """
-        epoch, boot = connection.execute(_CHECK).fetchone()
-        self.compare(epoch, boot)
+        epoch, same = connection.execute(_CHECK, (self.boot,)).fetchone()
+        self.compare(epoch, same)
 
-    def compare(self, epoch: int, boot: str) -> None:
-        """See that these are ours.
+    def compare(self, epoch: int, same: int) -> None:
+        """See that the journal's epoch is ours, and its boot the `same`.
 
         Raises:
-            Deposed: they are somebody else's.
+            Deposed: somebody else is the owner.
         """
-        if epoch != self.epoch or boot != self.boot:
+        if epoch != self.epoch or not same:
             raise Deposed(self.epoch, epoch)
 
     @property

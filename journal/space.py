@@ -89,6 +89,11 @@ class Space:
         return self._full
 
     @property
+    def tight(self) -> bool:
+        """Whether there is too little room for new runs, or none."""
+        return self._full or self._free < self._start_at
+
+    @property
     def pauses(self) -> str:
         """Why nothing new is to be begun for any run; "" if there is room."""
         if self._full:

@@ -341,7 +341,9 @@ class Writer:
             self._snapshots.clear()
             return
         self._space.look()
-        spare = idle or bool(self._space.refuses)  # the log's file is room that is needed
+        if not idle and self._connection is not None and not (self._wal.due or self._tenure.due or self._space.tight):
+            return
+        spare = idle or self._space.tight  # the log's file is room that is needed
         if not self._ready() or self._space.full:
             return
         try:
