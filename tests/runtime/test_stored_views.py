@@ -107,14 +107,16 @@ def test_what_a_run_ends_with_just_before_the_close_is_in_the_tables_after_it(tm
 
 
 def test_a_view_that_hangs_does_not_hold_up_the_end(tmp_path: Path) -> None:
-    gate = threading.Event()
+    gate, entered = threading.Event(), threading.Event()
 
     class Hung(SaidView):
         def apply(self, event: Event, rows: Rows) -> None:
+            entered.set()
             gate.wait(DEADLINE_S)
 
     runtime = Runtime(tmp_path / "runs.db", [Agent("a", model=ScriptedModel(["words"]))], views=[Hung()])
     assert runtime.start("a", "go").result(DEADLINE_S).status == "ok"
+    assert entered.wait(DEADLINE_S)
     began = time.monotonic()
     assert not runtime.close(timeout=2), "not everything let go"
     assert time.monotonic() - began < DEADLINE_S / 2
