@@ -1,6 +1,6 @@
 """Lives through many seeds of the simulation and says which promises broke, and what never happened.
 
-    python benchmarks/seeds.py --seeds 100000 --jobs 2 --state /tmp/seeds.json
+    python benchmarks/seeds.py --seeds 100000 --jobs 2 --state seeds.json
     python benchmarks/seeds.py --seed 4711
 
 Progress goes to stderr. With `--state`, what was done is kept in a file, and the same command goes on from there. Every
