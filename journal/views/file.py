@@ -9,10 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from eventsourcing.sqlite import SQLiteDatastore, SQLiteTrackingRecorder
 
@@ -61,11 +63,12 @@ class ViewsFile:
 
     `open` makes the file if there is none, or if what is there is damaged. guarded: for a host, which keeps it open:
     SQLite's locks on it are guarded as those on the journal are. If its name means another file all the same, `check`
-    says so.
+    says so. making: shared by all that a process has at this path: one must not clear away the log of another.
     """
 
-    def __init__(self, path: str, *, guarded: bool = False) -> None:
+    def __init__(self, path: str, *, guarded: bool = False, making: threading.Lock | None = None) -> None:
         self.path = path
+        self._making = making or threading.Lock()
         self._guarded = guarded
         self._connection: sqlite3.Connection | None = None
         self._guard = -1
@@ -108,15 +111,9 @@ class ViewsFile:
             raise
 
     def _open(self) -> None:
-        if not Path(self.path).exists():
-            for left in (
-                "-wal",
-                "-shm",
-            ):  # of a file that somebody deleted: they would be taken for parts of the new one
-                with suppress(FileNotFoundError):
-                    Path(self.path + left).unlink()
-            with suppress(FileExistsError):  # another process makes it at this moment
-                files.create_private(self.path)
+        with self._making:
+            if not Path(self.path).exists():
+                _make(self.path)
         connection = self._connect()
         if self._guarded and self._guard < 0:
             self._guard = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
@@ -140,37 +137,18 @@ class ViewsFile:
         execute("PRAGMA synchronous = NORMAL")
         execute("PRAGMA cache_size = -16384")
         execute("PRAGMA legacy_alter_table = ON")  # a renamed table is nobody else's business
-        application, layout = (
-            execute("PRAGMA application_id").fetchone()[0],
-            execute("PRAGMA user_version").fetchone()[0],
-        )
-        empty = not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        empty, application, layout = execute(
+            "SELECT NOT EXISTS (SELECT * FROM sqlite_master), application_id, user_version"
+            " FROM pragma_application_id, pragma_user_version"
+        ).fetchone()
         if application != APPLICATION_ID and not (application == 0 and empty):
             raise ForeignViews(self.path)
-        if application == APPLICATION_ID and layout != LAYOUT and not empty:
-            raise _damaged(f"it has layout {layout}")
-        if empty:
-            self._set_up(connection)
+        if layout != LAYOUT:
+            raise _damaged("it is empty" if empty else f"it has layout {layout}")
         if execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         return connection
-
-    @staticmethod
-    def _set_up(connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {LAYOUT}")
-                connection.execute(CREATE_VIEWS)
-                connection.execute(CREATE_TRACKING)
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
 
     def throw_away(self) -> None:
         """Delete it with all that belongs to it: everything in it is in the journal."""
@@ -229,6 +207,40 @@ class ViewsFile:
         if guard >= 0:
             os.close(guard)
         return [self._connection]
+
+
+def _make(path: str) -> None:
+    """Make an empty file of views under another name and give it its own when it is whole: others may open it at that
+    moment, and must not find half of it.
+    """
+    for ending in ("-wal", "-shm"):  # of a file that somebody deleted: they would be taken for parts of the new one
+        with suppress(FileNotFoundError):
+            Path(path + ending).unlink()
+    made = f"{path}.{uuid4().hex}"
+    files.create_private(made)
+    try:
+        connection = sqlite3.connect(Path(made).as_uri() + "?mode=rw", uri=True, isolation_level=None)
+        try:
+            for statement in (
+                f"PRAGMA application_id = {APPLICATION_ID}",
+                f"PRAGMA user_version = {LAYOUT}",
+                CREATE_VIEWS,
+                CREATE_TRACKING,
+                "PRAGMA journal_mode = WAL",
+            ):
+                connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass  # another process made it in the meantime
+        except OSError:  # a file system without links
+            Path(made).replace(path)
+    finally:
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(made + ending).unlink()
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -37,16 +37,23 @@ class ViewsKeeper:
 
     A view that is not yet in the file, or is there in another shape, is built beside what is there and swapped in;
     meanwhile the others move on. What is wrong with the file, or with a view, is logged once and hurts nobody else.
+    making: shared by the keepers of one file.
     """
 
     def __init__(
-        self, journal: Journal, definitions: Sequence[Definition], path: str, *, reduce: Reduce | None = None
+        self,
+        journal: Journal,
+        definitions: Sequence[Definition],
+        path: str,
+        *,
+        reduce: Reduce | None = None,
+        making: threading.Lock | None = None,
     ) -> None:
         self.path = path
         self._journal = journal
         self._definitions = tuple(definitions)
         self._pages = Pages(journal.scan, reduce)
-        self._file = ViewsFile(path, guarded=True)
+        self._file = ViewsFile(path, guarded=True, making=making)
         self._store = ViewStore(self._file)
         self._feed = Feed(self._pages, 0)
         self._views: list[StoredView] = []

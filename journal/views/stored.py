@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 
@@ -54,7 +55,10 @@ class StoredViews:
             builtin.append(purse_view(*purse))
         self._journal = journal
         self.path = views_path(path)
-        self._keepers = [ViewsKeeper(journal, some, self.path, reduce=reduce) for some in (builtin, theirs) if some]
+        making = threading.Lock()
+        self._keepers = [
+            ViewsKeeper(journal, some, self.path, reduce=reduce, making=making) for some in (builtin, theirs) if some
+        ]
 
     def standing(self) -> list[ViewStanding]:
         """How each view stands, the built-in ones first.

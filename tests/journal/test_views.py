@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,41 @@ def test_the_file_is_private_and_says_what_it_is(journal: SqliteJournal, keep: C
     assert connection.execute("PRAGMA application_id").fetchone() == (views_file.APPLICATION_ID,)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
+
+
+def test_two_that_make_the_file_at_once_meet_in_a_whole_one(tmp_path: Path) -> None:
+    """A host with views of its own has two connections, and a program may read at that moment."""
+    switching, making = sys.getswitchinterval(), threading.Lock()
+    problems: list[BaseException] = []
+
+    def make(path: Path) -> None:
+        file = ViewsFile(str(path), guarded=True, making=making)
+        try:
+            file.open()
+            file.connection.execute("BEGIN IMMEDIATE")
+            file.connection.execute("COMMIT")
+        except BaseException as error:
+            problems.append(error)
+        finally:
+            file.close()
+
+    def read(path: Path) -> None:
+        with suppress(JournalUnavailable), ViewsReader(str(path)) as reader:
+            reader.standing()
+
+    sys.setswitchinterval(1e-6)
+    try:
+        for number in range(30):
+            path = tmp_path / f"{number}.views"
+            threads = [threading.Thread(target=do, args=(path,)) for do in (make, read, make)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(switching)
+    assert not problems
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".views", ".views-wal", ".views-shm"}, "nothing else stays"
 
 
 def test_another_program_reads_and_closes_the_file_while_a_host_goes_on(
