@@ -8,13 +8,15 @@ what it heard before.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from executus import (
     Agent,
@@ -65,17 +67,34 @@ def acted(effect: str, context: ToolContext) -> None:
     path = os.environ[EFFECTS]
     if path not in _effects:
         _effects[path] = Notes(Path(path))
-    _effects[path].line(effect, context.key, context.epoch)
+    with _alone(path) as fences:
+        if any(key == context.key and int(epoch) > context.epoch for key, epoch in map(str.split, fences.readlines())):
+            raise RuntimeError("a later host has asked what became of this call, and was told that it did not happen")
+        _effects[path].line(effect, context.key, context.epoch)
+
+
+@contextmanager
+def _alone(path: str) -> Iterator[TextIO]:
+    """The file of fences beside `path`, for one at a time: which calls a host was told had not happened."""
+    with Path(path + ".fences").open("a+") as fences:
+        fcntl.flock(fences, fcntl.LOCK_EX)
+        fences.seek(0)
+        yield fences
 
 
 # ------------------------------------------------------------------ tools
 
 
 def what_became(context: ToolContext) -> Any:
-    """Whether a call was executed, by the file of executions: its host is dead and does nothing later."""
-    noted = Path(os.environ[EFFECTS]).read_text().splitlines()
-    happened = any(line.split()[1] == context.key for line in noted)
-    return Happened("it happened") if happened else DidNotHappen()
+    """Whether a call was executed, by the file of executions. Its host may only stand still: what did not happen must
+    not happen any more, except by a host of this epoch or a later one.
+    """
+    with _alone(os.environ[EFFECTS]) as fences:
+        noted = Path(os.environ[EFFECTS]).read_text().splitlines()
+        if any(line.split()[1] == context.key for line in noted):
+            return Happened("it happened")
+        fences.write(f"{context.key} {context.epoch}\n")
+    return DidNotHappen()
 
 
 def _asked(effect: str) -> dict[str, Any]:

@@ -48,8 +48,12 @@ ASKING = {"sign": ("never_retry", "deny"), "stamp": ("idempotent", "grant"), "vo
 """Tools that need a yes: effect, and what silence means (None: it waits for ever)."""
 
 
+TIMEOUT_S = 120.0
+"""What every run has that is nobody's child."""
+
+
 def _agent(name: str, **given: Any) -> Agent:
-    given = {"timeout_s": 120.0, "max_call_tokens": MOST_CALL, **given}
+    given = {"timeout_s": TIMEOUT_S, "max_call_tokens": MOST_CALL, **given}
     return Agent(name, model="sim:model", instructions="be brief", **given)
 
 

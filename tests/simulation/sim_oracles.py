@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sim_calls import TIMEOUT_S
 from sim_deliveries import judge_deliveries
 from sim_forks import judge_fork
 from sim_oracles_family import is_kept_waiting, judge_family
@@ -164,9 +165,11 @@ def judge_log(world: World, run_id: str) -> list[str]:
         started: Any = events[0].fact
         chat = started.interactive  # a long one may work for as long as the deadline
         family = started.info.parent_run_id or any(isinstance(event.fact, ChildStarted) for event in events)
-        # A family waits for whoever of it hung, or asks a person.
+        # A family waits for whoever of it hung, or asks a person. A child has what its parent had left of its time, and
+        # so has a run that goes on from one.
         excused = chat or bool(family) or run_id in world.hung or world.personality.longest_wait_s > 1
         excused = excused or (started.budgeted and bool(world.hung or world.hurt)) or started.agent.phases
+        excused = excused or started.limits.timeout_s < TIMEOUT_S
         if end.fact.stats.status == "timeout" and not excused:  # type: ignore[union-attr]
             problems.append("P5: only the deadline ended a run in which nothing hung")
         problems += judge_governed(world, events, events.index(end) + 1)
