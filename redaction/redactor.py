@@ -22,8 +22,8 @@ ROUNDS: Final = 8
 """How often a text is looked at again after something in it was masked: a mark may stand beside a part of a secret."""
 REMEMBERED: Final = 1 << 20
 """Characters of texts that are remembered as clean: each is looked at as part of a message, and again of a fact."""
-SEEN: Final = 64
-"""Tuples that are remembered as clean, for the same reason."""
+SEEN: Final = 512
+"""Tuples that are remembered as clean, for the same reason, and no longer than their texts."""
 MAX_DEPTH: Final = 80
 _CUT: Final = "characters left out; sha256 of the whole: "
 _CUT_MARK: Final = re.compile(rf"\n\[… \d+ {_CUT}[0-9a-f]{{64}} …\]\n")
@@ -107,7 +107,7 @@ class Redactor:
             text = applied(text, spans)
         self._kept += len(text)
         if self._kept > REMEMBERED:
-            self._clean, self._kept = {}, len(text)
+            self._clean, self._seen, self._kept = {}, {}, len(text)
         self._clean[id(text), way] = text
         return text
 
