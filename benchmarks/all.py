@@ -15,6 +15,7 @@ NAMES = (
     "floor",
     "throughput",
     "latency",
+    "appends",
     "disk",
     "idle",
     "fold",
