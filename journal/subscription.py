@@ -187,9 +187,14 @@ class Subscription:
                 if not self._idle():
                     continue
                 self._sleepers.append((loop, future))
+            # A signal that comes just before the loop waits is only noticed when the loop wakes up.
+            main = threading.current_thread() is threading.main_thread()
+            look_up = loop.call_later(LOOK_UP_S, _wake_up, future) if main else None
             try:
                 await future
             finally:
+                if look_up is not None:
+                    look_up.cancel()
                 with self._wake:
                     self._sleepers = [one for one in self._sleepers if one[1] is not future]
 

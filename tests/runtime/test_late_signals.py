@@ -51,19 +51,24 @@ async def never(request):
 async def main():
     async with Runtime(agents=[Agent("stuck", model=ScriptedModel(never))]) as runtime:
         run = await runtime.start_async("stuck", "go")
+        events = run.events()
+        for _ in range(2):
+            await anext(events)
+        await asyncio.sleep(1.2)  # what the start looked up for is over
         open(os.environ["NOW"], "w").close()
-        await run
+        await (run if sys.argv[1] == "result" else anext(events))
 
 asyncio.run(main())
 """
 
 
-def test_a_ctrl_c_in_the_moment_before_an_async_host_waits_for_a_run_ends_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("awaited", ["result", "event"])
+def test_a_ctrl_c_in_the_moment_before_an_async_host_waits_for_a_run_ends_it(awaited: str, tmp_path: Path) -> None:
     source, library = tmp_path / "late.c", tmp_path / "late.so"
     source.write_text(LATE)
     subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
     environment = dict(os.environ, LD_PRELOAD=str(library), NOW=str(tmp_path / "now"))
-    host = subprocess.Popen([sys.executable, "-c", HOST], env=environment, stderr=subprocess.PIPE, text=True)
+    host = subprocess.Popen([sys.executable, "-c", HOST, awaited], env=environment, stderr=subprocess.PIPE, text=True)
     try:
         _, said = host.communicate(timeout=30)
     finally:
