@@ -241,6 +241,7 @@ def _print_summary(swarm: _Swarm, took_s: float, db: Path, as_json: bool, interr
     for command, what in (
         (f"executus ps{where}", "every run, newest first"),
         (f"executus show {short(worth.run_id)}{where}", f"what the reviewer did with {worth.info.name}"),
+        (f"executus audit{where}", "who asked for what, what was done, what it cost"),
         (f"executus verify{where}", "check every log from its first event"),
     ):
         click.echo(f"  {harmless(command):<34}  {harmless(what)}")

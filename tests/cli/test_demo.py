@@ -66,10 +66,10 @@ def test_in_a_pipe_there_is_a_line_for_each_change_and_no_control_code(cli: Run,
     assert "3 runs: 3 ok." in output
 
 
-def test_the_three_commands_at_the_end_work(cli: Run, sources: Path) -> None:
+def test_the_commands_at_the_end_work(cli: Run, sources: Path) -> None:
     output = cli("demo", sources, "--pace", 0).stdout
     commands = [line.split("  ")[1] for line in output.partition("Next:\n")[2].splitlines()]
-    assert [command.split()[1] for command in commands] == ["ps", "show", "verify"]
+    assert [command.split()[1] for command in commands] == ["ps", "show", "audit", "verify"]
     for command in commands:
         assert cli(*command.split()[1:]).exit_code == 0
 
