@@ -364,7 +364,7 @@ class Supervisor(PooledActor):
         if error is not None and not never_stored:
             self.set_aside(address, lost, str(error), counts=not isinstance(error, ContentWithheld))
             return
-        if loaded.checkpoint is not None and lost is None and not read.woken:
+        if loaded.checkpoint is not None and not read.woken:  # also after a loss: the first reading may have failed
             self.tell_taken_up(address.run_id, loaded.checkpoint.state)
         again = self.not_stored(lost, loaded)
         end = None if loaded.checkpoint is None else ended(loaded.checkpoint.state)
@@ -419,6 +419,7 @@ class Supervisor(PooledActor):
                 if append.own is None:
                     again.append(append.message)
                 again += append.asked
+                again += append.unheard
         return again
 
     # -------------------------------------------------------------- letting go

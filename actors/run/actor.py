@@ -127,7 +127,9 @@ class RunActor(PooledActor):
             self.append(facts, message, asked, now_ms)
         elif asked is not None:
             self.nothing_new(asked)
-        elif not self.unacked:
+        elif self.unacked:
+            self.unacked[-1].unheard.append(message)
+        else:
             self.reconcile()
 
     def decide(self, message: RunMessage, now_ms: int) -> list[Any]:

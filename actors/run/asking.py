@@ -59,6 +59,7 @@ class RunAppend:
         "request_key",
         "run_id",
         "stored",
+        "unheard",
     )
 
     def __init__(
@@ -81,6 +82,8 @@ class RunAppend:
         """Who asked for `message`; None for what the world reported."""
         self.asked = [] if asked is None else [asked]
         """Everybody who waits for this append, also those whose message changed nothing."""
+        self.unheard: list[RunMessage] = []
+        """What the world reported that changed nothing: said again if this append is not stored, for it may then."""
         self.request_key = request_key
         self.error: JournalError | None = None
 

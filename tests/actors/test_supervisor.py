@@ -7,7 +7,7 @@ from typing import Any, cast
 from executus.actors.address import Address
 from executus.actors.calls import Loaded
 from executus.actors.run.asking import Asked, RunAppend
-from executus.actors.run.messages import AcceptResult, CancelRun, LogNote
+from executus.actors.run.messages import AcceptResult, CancelRun, EndByDeadline, EndWithParent, LogNote
 from executus.actors.run.surroundings import RunLost
 from executus.actors.supervisor import Supervisor
 from executus.events import GENESIS, NoteLogged, RunInfo
@@ -36,6 +36,14 @@ def test_what_the_world_reported_is_said_again_though_an_order_waits_for_the_sam
     order = Asked(CancelRun())
     append.asked.append(order)
     assert said_again(append, Loaded(run_id=RUN)) == [result, order]
+
+
+def test_what_changed_nothing_because_of_an_append_is_said_again_if_that_was_not_stored() -> None:
+    last, parents_end = EndByDeadline(at_ms=1), EndWithParent(status="killed")
+    append = an_append(last, None)
+    append.unheard.append(parents_end)
+    assert said_again(append, Loaded(run_id=RUN)) == [last, parents_end]
+    assert said_again(append, Loaded(run_id=RUN, hashes={5: append.stored[0].event.hash})) == []
 
 
 def test_an_order_that_was_not_stored_is_said_again_once() -> None:

@@ -11,12 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from journal_support import RunLog, started
+from msgspec import structs
 from runtime_support import DEADLINE_S, AsyncGate, tags, wait_for
 
 from executus import Agent, Delegate, Runtime, ScriptedModel, tool
 from executus.actors import recoverer, recovering
 from executus.adapters.models.scripted import call
 from executus.errors import JournalUnavailable, LogCorrupt, MessageRefused, RunQuarantined, UnknownRun
+from executus.events import (
+    AgentPrint,
+    ChildFinished,
+    ChildStarted,
+    InputAwaited,
+    Limits,
+    RunInfo,
+    StepCompleted,
+    StepStarted,
+    Text,
+    ToolCall,
+)
 from executus.journal import SqliteJournal, read_journal
 from executus.journal.reading import LogReader
 from executus.ports import Recovery
@@ -383,6 +397,42 @@ def test_children_at_work_rest_when_their_parent_is_set_aside_and_go_on_with_it(
     runtime.retry(top)
     assert top.result(DEADLINE_S).output == "done"
     assert child.result(DEADLINE_S).output == "child done"
+
+
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_a_child_that_its_parent_wants_no_more_ends_also_if_the_parents_log_cannot_be_read_at_first(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    path = tmp_path / "runs.db"
+    with closing(SqliteJournal(path)) as journal:
+        top, child = RunLog(journal), RunLog(journal)
+        given, asked = started(top.run_id), ToolCall("c", "agent__child", '{"prompt": "go"}')
+        top.write(
+            structs.replace(given, agent=AgentPrint(name="parent", model="m"), interactive=True),
+            StepStarted(step=1),
+            StepCompleted(step=1, reply=(asked,)),
+            ChildStarted(call="1.0", name="agent__child", run_id=child.run_id, kind="agent", limits=Limits()),
+        )
+        info = RunInfo(run_id=child.run_id, name="child", parent_run_id=top.run_id, root_run_id=top.run_id, depth=1)
+        child.write(structs.replace(started(child.run_id), info=info), StepStarted(step=1))
+        top.write(ChildFinished(call="1.0", run_id=child.run_id, status="error", output="it is quarantined"))
+        top.write(StepStarted(step=2), StepCompleted(step=2, reply=(Text("Well."),)), InputAwaited(since_ms=1))
+    real = SqliteJournal.load
+
+    def load(self: SqliteJournal, run_id: str) -> Any:
+        nonlocal failures
+        if run_id == top.run_id and failures > 0:
+            failures -= 1
+            raise JournalUnavailable("not now")
+        return real(self, run_id)
+
+    monkeypatch.setattr(SqliteJournal, "load", load)
+    agents, _ = family()
+    runtime = opened(path, agents)
+    wait_for(runtime.run(child.run_id), "run-finished")
+    end = runtime.run(child.run_id).result(DEADLINE_S)
+    assert (end.status, end.by) == ("cancelled", "parent")
+    assert failures == 0
 
 
 def test_retrying_what_cannot_be_retried_says_why(opened: Any, tmp_path: Path) -> None:

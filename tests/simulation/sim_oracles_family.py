@@ -89,10 +89,11 @@ def judge_child(world: World, host: Host, events: list[Event], started: RunStart
         wanted = "cancelled"
         if parents_end is not None and status_of(parents_end) in STOPS:
             wanted = status_of(parents_end)
-        # One that nobody could carry on, or that its parent had given up, is cancelled, whatever the parent does later.
+        # One that nobody could carry on, or that its parent had given up, is cancelled, whatever the parent does later;
+        # so is one whose parent's log could not be read when it was looked up how that ended.
         told = [event for event in parent if isinstance(event.fact, ChildFinished) and event.fact.run_id == info.run_id]
         given_up = any(event.position < end.position for event in told)
-        stranded = world.governance.palette_fails > 0 or given_up
+        stranded = world.governance.palette_fails > 0 or given_up or world.is_bent(info.parent_run_id)
         if last.status != wanted and not (stranded and last.status == "cancelled"):
             problems.append(f"family: a child ended {last.status} with its parent, which wanted {wanted}")
     if parents_end is not None:
