@@ -61,10 +61,12 @@ class RuntimeClosed(ExecutusError):
 
 
 class ForkedProcess(ExecutusError):
-    """A forked child uses its parent's runtime or journal: open your own in the child (or use `spawn`)."""
+    """A forked child uses its parent's runtime or journal, or opens a journal of its own though one was open when it was
+    forked: begin another program in the child (`subprocess`, or `spawn` of multiprocessing), and open it there.
+    """
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} belongs to the parent process; open a new one in the forked child, or use spawn")
+        super().__init__(f"{what} belongs to the parent process; use spawn, or subprocess, and open your own there")
 
 
 class WouldDeadlock(ExecutusError):

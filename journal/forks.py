@@ -2,7 +2,8 @@
 
 After a fork every journal that was open is marked, so that each call raises `ForkedProcess`. Its connections are
 kept alive for ever in the child: a destructor would wait for mutexes of threads that no longer exist, or close a
-file under the parent.
+file under the parent. Nor can the child open a journal of its own: SQLite has mutexes for the whole process, and one
+that a thread of the parent held at that moment is held for ever.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from ..errors import ForkedProcess
 
 class Forkable(Protocol):
     """Something of one process only. Compared by identity."""
@@ -21,6 +23,7 @@ class Forkable(Protocol):
 
 
 _open: dict[int, Forkable] = {}
+_in_use = False
 _immortal: list[Callable[[Any], None]] = []
 
 
@@ -36,6 +39,22 @@ def register(journal: Forkable) -> None:
 def unregister(journal: Forkable) -> None:
     """Undo `register`; harmless when repeated."""
     _open.pop(id(journal), None)
+
+
+def left_in_use() -> None:
+    """In a forked child: threads of the parent were at work in SQLite."""
+    global _in_use
+    _in_use = True
+
+
+def check() -> None:
+    """Whether this process can open a journal.
+
+    Raises:
+        ForkedProcess: it was forked while one was open, and has not begun another program since.
+    """
+    if _in_use:
+        raise ForkedProcess("SQLite in a process that was forked while a journal was open")
 
 
 def _in_child() -> None:

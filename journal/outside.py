@@ -59,6 +59,7 @@ class OutsideReader(LogReader):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, encryption: Encryption | None = None) -> None:
+        forks.check()
         check_sqlite()
         self.path = files.resolve(path)
         super().__init__(self._ask, Archive.of(self.path, OutsideReader))

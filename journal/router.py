@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -107,6 +108,15 @@ class Router:
 
 _routers: weakref.WeakKeyDictionary[Journal, Router] = weakref.WeakKeyDictionary()
 _making = threading.Lock()
+
+
+def _in_a_forked_child() -> None:
+    global _making
+    _making = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_forked_child)
 
 
 def router_of(journal: Journal) -> Router:

@@ -142,6 +142,7 @@ class SqliteJournal(LogReader):
         JournalTooNew, JournalUnreadable: it is no journal of ours; nothing was changed.
         KeyRefused, KeysMissing: the host's key does not fit, or the keys are gone; nothing was changed.
         DiskFull: there is no room to begin.
+        ForkedProcess: this process was forked while a journal was open.
         JournalError: the linked SQLite is too old.
     """
 
@@ -153,6 +154,7 @@ class SqliteJournal(LogReader):
         encryption: Encryption | None = None,
         keep_free_bytes: int | None = None,
     ) -> None:
+        forks.check()
         check_sqlite()
         self.path = files.resolve(path)
         self._forked = False
@@ -457,6 +459,7 @@ class SqliteJournal(LogReader):
     def left_behind(self) -> list[object]:
         """In a forked child: this journal is the parent's. Its lock must not live on in the child."""
         self._forked = True
+        forks.left_in_use()
         self._lock.abandon()
         guards, self._guard, self._index_guard = (self._guard, self._index_guard), -1, -1
         for guard in guards:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
-
-_growing = threading.Lock()
 
 
 class Grown(Sequence[T], Generic[T]):
     """An immutable sequence whose `plus` shares storage with the version it came from.
 
     The newest version appends in place; an older one, which somebody else has already grown from, copies first. So a
-    fold over n events does O(n) work and each state in between keeps its own, unchanging view.
+    fold over n events does O(n) work and each state in between keeps its own, unchanging view. Who grows it in place is
+    who takes the one out of its `_token`: that needs no lock, which a forked child might find taken for ever.
     """
 
-    __slots__ = ("_items", "_length")
+    __slots__ = ("_items", "_length", "_token")
 
     def __init__(self, items: Iterable[T] = ()) -> None:
         self._items = list(items)
         self._length = len(self._items)
+        self._token = [True]
 
     def plus(self, items: Sequence[T]) -> Grown[T]:
         """Return this sequence followed by `items`."""
         longer = type(self).__new__(type(self))
-        with _growing:
-            if len(self._items) == self._length:
-                longer._items = self._items
-            else:
-                longer._items = self._items[: self._length]
-            longer._items.extend(items)
-            longer._length = len(longer._items)
+        try:
+            self._token.pop()
+            longer._items = self._items
+        except IndexError:
+            longer._items = self._items[: self._length]
+        longer._items.extend(items)
+        longer._length = len(longer._items)
+        longer._token = [True]
         return longer
 
     def __len__(self) -> int:

@@ -124,6 +124,7 @@ class ViewsKeeper:
 
     def left_behind(self) -> list[object]:
         """In a forked child: the file and the thread are the parent's."""
+        forks.left_in_use()
         return [self._thread, *self._file.left_behind()]
 
     # -------------------------------------------------------------- on its thread

@@ -31,12 +31,6 @@ PURE_IMPORTS = {
     "uuid",
 }
 """What the pure core may import from outside: nothing here looks at a clock, a file, a socket or another thread."""
-EXCUSED = {
-    (
-        "projections/grown.py",
-        "threading",
-    ): "two threads may grow the same sequence: a lock decides who appends in place"
-}
 IMPURE_NAMES = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint", "id"}
 IMPURE_UUIDS = {"uuid1", "uuid4", "getnode"}
 
@@ -73,8 +67,7 @@ def test_the_pure_core_imports_nothing_that_touches_the_world(path: Path) -> Non
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             imported.add(str(node.module))
-    excused = {name for place, name in EXCUSED if place == ids(path)}
-    assert imported - PURE_IMPORTS - excused == set()
+    assert imported - PURE_IMPORTS == set()
 
 
 @pytest.mark.parametrize("path", PURE, ids=ids)
@@ -86,11 +79,6 @@ def test_the_pure_core_calls_nothing_that_touches_the_world(path: Path) -> None:
     }
     assert called & (IMPURE_NAMES | IMPURE_UUIDS) == set()
     assert not any(isinstance(node, (ast.Global, ast.Nonlocal, ast.Await)) for node in ast.walk(tree_of(path)))
-
-
-def test_the_excuses_are_still_needed() -> None:
-    for place, name in EXCUSED:
-        assert f"import {name}" in (ROOT / place).read_text()
 
 
 @pytest.mark.parametrize("path", modules(), ids=ids)
