@@ -61,8 +61,8 @@ class RuntimeClosed(ExecutusError):
 
 
 class ForkedProcess(ExecutusError):
-    """A forked child uses its parent's runtime or journal, or opens a journal of its own though one was open when it was
-    forked: begin another program in the child (`subprocess`, or `spawn` of multiprocessing), and open it there.
+    """A forked child uses its parent's runtime or journal, or opens a journal of its own though one was open at the
+    fork: begin another program in the child (`subprocess`, or `spawn` of multiprocessing), and open it there.
     """
 
     def __init__(self, what: str) -> None:

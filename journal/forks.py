@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ..errors import ForkedProcess
 
+
 class Forkable(Protocol):
     """Something of one process only. Compared by identity."""
 
