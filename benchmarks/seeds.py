@@ -96,6 +96,7 @@ class Tally:
 def lived(first: int) -> tuple[int, Tally]:
     """Live through one chunk."""
     logging.disable(logging.CRITICAL)
+    gc.collect()  # or the worlds of the last chunk would be frozen too, and never go
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)  # worlds are full of cycles; looking for them less often saves a tenth
     tally = Tally()
