@@ -279,7 +279,7 @@ def test_a_loops_wait_has_a_timeout_too(journal: AnyJournal) -> None:
     run = a_run(journal)
 
     async def main() -> None:
-        async with Subscription(journal, run_id=run.run_id, timeout=0.01) as subscription:
+        async with Subscription(journal, run_id=run.run_id, timeout=1.0) as subscription:
             assert await anext(subscription) == run.events[0]
             with pytest.raises(TimeoutError):
                 await anext(subscription)
