@@ -47,6 +47,7 @@ class Address:
         "agent",
         "bereft",
         "critic",
+        "doomed",
         "end",
         "ending",
         "info",
@@ -75,6 +76,8 @@ class Address:
         self.on_delta: Any = on_delta
         self.running: dict[str, Cancellable] = {}
         self.losses: tuple[float, ...] = ()
+        self.doomed = ""
+        """Why it is to be set aside, unless its log turns out to be over."""
         self.pause_s = 0.0
         """How long the run paused the last time the journal was unavailable; 0 since an append went well."""
         self.end: RunFinished | Exception | None = None

@@ -314,7 +314,8 @@ class Supervisor(PooledActor):
         else:
             address.losses = (*(at for at in address.losses if now - at < WITHIN_S), now)
             if len(address.losses) > LOSSES:
-                self.set_aside(address, report, f"its actor failed {len(address.losses)} times, the last time: {error}")
+                address.doomed = f"its actor failed {len(address.losses)} times, the last time: {error}"
+                self.read(address, report, FIRST_PAUSE_S)  # if its log says that it is over, it is that
                 return
         self.pause(report, pause_s)
 
@@ -364,10 +365,11 @@ class Supervisor(PooledActor):
         if error is not None and not never_stored:
             self.set_aside(address, lost, str(error), counts=not isinstance(error, ContentWithheld))
             return
-        if loaded.checkpoint is not None and not read.woken:  # also after a loss: the first reading may have failed
-            self.tell_taken_up(address.run_id, loaded.checkpoint.state)
         again = self.not_stored(lost, loaded)
         end = None if loaded.checkpoint is None else ended(loaded.checkpoint.state)
+        if loaded.checkpoint is not None and not read.woken and not (address.doomed and end is None):
+            # Also after a loss: the first reading may have failed.
+            self.tell_taken_up(address.run_id, loaded.checkpoint.state)
         if end is not None:
             address.ending = end
             for running in address.running.values():
@@ -382,6 +384,9 @@ class Supervisor(PooledActor):
             address.finish(end)
             self.directory.pop(address.run_id, None)
             self.bereave(address, end)
+            return
+        if address.doomed:
+            self.set_aside(address, lost, address.doomed)
             return
         if loaded.checkpoint is not None and loaded.checkpoint.state.read_only:
             why = "its log holds facts of a newer executus; upgrade to continue it"

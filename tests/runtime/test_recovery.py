@@ -16,7 +16,9 @@ from msgspec import structs
 from runtime_support import DEADLINE_S, AsyncGate, tags, wait_for
 
 from executus import Agent, Delegate, Runtime, ScriptedModel, tool
-from executus.actors import recoverer, recovering
+from executus.actors import recoverer, recovering, supervisor
+from executus.actors.run.actor import RunActor
+from executus.actors.run.messages import LogNote
 from executus.adapters.models.scripted import call
 from executus.errors import JournalUnavailable, LogCorrupt, MessageRefused, RunQuarantined, UnknownRun
 from executus.events import (
@@ -367,8 +369,6 @@ def test_the_children_of_a_quarantined_run_wait_for_it(
 def test_children_at_work_rest_when_their_parent_is_set_aside_and_go_on_with_it(
     opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from executus.actors.run.actor import RunActor
-
     agents, gate = family()
     runtime = opened(tmp_path / "runs.db", agents)
     top = runtime.start("parent", "x")
@@ -397,6 +397,39 @@ def test_children_at_work_rest_when_their_parent_is_set_aside_and_go_on_with_it(
     runtime.retry(top)
     assert top.result(DEADLINE_S).output == "done"
     assert child.result(DEADLINE_S).output == "child done"
+
+
+def test_a_run_whose_actor_fails_once_too_often_is_over_if_its_end_is_stored(
+    opened: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents, gate = family()
+    runtime = opened(None, agents)
+    top = runtime.start("parent", "x")
+    gate.wait_entered()
+    [child] = top.children()
+    decide, leave = RunActor.decide, RunActor.leave
+
+    def mistaken(self: Any, message: Any, now_ms: int) -> Any:
+        if isinstance(message, LogNote):
+            raise RuntimeError("our mistake")
+        return decide(self, message, now_ms)
+
+    def never_leaves(self: Any, end: Any) -> None:
+        if self.address.run_id == top.id:
+            raise ValueError("another mistake")
+        leave(self, end)
+
+    monkeypatch.setattr(RunActor, "decide", mistaken)
+    monkeypatch.setattr(RunActor, "leave", never_leaves)
+    for _ in range(supervisor.LOSSES):
+        with pytest.raises(RunQuarantined):
+            top.note("anything")
+    with pytest.raises((RunQuarantined, MessageRefused)):
+        top.kill("enough", by="alice")
+        top.note("anything")
+    assert top.result(DEADLINE_S).status == "killed"
+    assert child.result(DEADLINE_S).by == "parent"
+    assert runtime.suspended() == []
 
 
 @pytest.mark.parametrize("failures", [0, 1, 3])
