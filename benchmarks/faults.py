@@ -208,7 +208,7 @@ def start(runtime: Runtime, seen: Seen, request: str, until: float) -> None:
     while time.monotonic() < until:
         try:
             run = runtime.start("worker", "go", request_id=request, timeout=PATIENCE_S)
-        except ExecutusError as error:
+        except (ExecutusError, TimeoutError) as error:
             seen.ours += 1
             if type(error).__name__ == "RuntimeClosed":
                 return
