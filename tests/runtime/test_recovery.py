@@ -410,7 +410,7 @@ def test_a_run_whose_actor_fails_once_too_often_is_over_if_its_end_is_stored(
     decide, leave = RunActor.decide, RunActor.leave
 
     def mistaken(self: Any, message: Any, now_ms: int) -> Any:
-        if isinstance(message, LogNote):
+        if type(message) is LogNote:
             raise RuntimeError("our mistake")
         return decide(self, message, now_ms)
 
