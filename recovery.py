@@ -44,6 +44,8 @@ def survey(journal: Journal, agents: Mapping[str, Agent], tiers: Mapping[str, st
         fact = None if one.first is None else one.first.fact
         if not isinstance(fact, RunStarted):
             waiting[run_id] = f"its log cannot be read: {one.problem or 'it does not begin with its start'}"
+        elif fact.info.run_id != run_id:  # what a log says of itself is not believed
+            waiting[run_id] = "its log begins with the start of another run"
         elif one.first is not None and one.first.epoch == journal.epoch and not only:
             continue
         elif one.first is not None and one.first.content in ("locked", "erased"):

@@ -483,6 +483,25 @@ def test_retrying_what_cannot_be_retried_says_why(opened: Any, tmp_path: Path) -
         runtime.retry("no-run")
 
 
+@pytest.mark.parametrize("claims", ["nothing", "another"])
+def test_a_log_that_begins_with_the_start_of_another_run_is_not_taken_for_that(
+    opened: Any, tmp_path: Path, claims: str
+) -> None:
+    path, waiting = tmp_path / "runs.db", Waiting()
+    ids = waiting.runs(opened, path, 2)
+    with closing(SqliteJournal(path)) as journal:
+        liar = RunLog(journal)
+        given = started(ids[0] if claims == "another" else "")
+        liar.write(structs.replace(given, agent=AgentPrint(name="a", model="m")), StepStarted(step=1))
+    runtime = opened(path, [waiting.agent])
+    for run_id in ids:
+        wait_for(runtime.run(run_id), "run-resumed")
+    assert runtime.run(liar.run_id).status == "waiting"
+    assert runtime.run(liar.run_id).reason == "its log begins with the start of another run"
+    assert tags(runtime.run(ids[0])).count("run-resumed") == 1
+    assert runtime.start("a", "x", interactive=True).status in ("running", "waiting")
+
+
 def test_a_run_too_long_to_be_read_waits(opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from executus import recovery
 
