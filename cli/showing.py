@@ -10,12 +10,12 @@ import click
 from ..adapters.chat import to_chat
 from ..events import Content, ContentErased, Event
 from ..projections import fold
+from ..projections.line import Line
 from ..projections.overview import Overview, overview
-from .line import Line
+from ..projections.telling import tell
 from .opening import find_run, hosted, reading
 from .shapes import event_shape, iso, print_json, run_shape
 from .standing import Standings
-from .telling import tell
 from .words import coloured, cut, harmless, many, moment, one_line, screen_width, span
 
 LABEL_WIDTH = 9

@@ -1,0 +1,124 @@
+"""What changed from one JSON shape to another, and between two checkpoints, as steps of a patch (RFC 6902).
+
+Our own and no library's, because people and `blame` want to see what was there before, which a patch does not tell, and
+because two checkpoints of one run share most of what they hold, which need not be compared again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, Literal, cast
+
+import msgspec
+
+from ..events import Message
+from .fold import Checkpoint
+from .grown import Grown
+from .shown import as_json, plain, pointer
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One step from the old shape to the new. path: a JSON pointer. before: None of "add". after: None of "remove"."""
+
+    op: Literal["add", "remove", "replace"]
+    path: str
+    before: Any = None
+    after: Any = None
+
+
+def patch(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """`changes` as the operations of a JSON Patch, to be applied in this order."""
+    return [
+        {"op": one.op, "path": one.path} if one.op == "remove" else {"op": one.op, "path": one.path, "value": one.after}
+        for one in changes
+    ]
+
+
+def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
+    """The steps from `before` to `after`, both JSON values that stand at `path`; none if they are equal."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        yield from _of_objects(before, after, path)
+    elif isinstance(before, list) and isinstance(after, list):
+        yield from _of_lists(before, after, path, 0)
+    elif before != after:
+        yield Change("replace", path, before, after)
+
+
+def _of_objects(before: dict[str, Any], after: dict[str, Any], path: str) -> Iterator[Change]:
+    for name in before:
+        if name not in after:
+            yield Change("remove", path + pointer((name,)), before[name])
+    for name, value in after.items():
+        if name in before:
+            yield from changes(before[name], value, path + pointer((name,)))
+        else:
+            yield Change("add", path + pointer((name,)), None, value)
+
+
+def _of_lists(before: list[Any], after: list[Any], path: str, skipped: int) -> Iterator[Change]:
+    """skipped: items in front of both, which are the same."""
+    most = min(len(before), len(after))
+    head = 0
+    while head < most and before[head] == after[head]:
+        head += 1
+    tail = 0
+    while tail < most - head and before[-1 - tail] == after[-1 - tail]:
+        tail += 1
+    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    first = skipped + head
+    both = min(len(old), len(new))
+    for index in range(both):
+        yield from changes(old[index], new[index], f"{path}/{first + index}")
+    for index in range(len(old) - 1, both - 1, -1):
+        yield Change("remove", f"{path}/{first + index}", old[index])
+    for index in range(both, len(new)):
+        yield Change("add", f"{path}/{first + index}", None, new[index])
+
+
+# ------------------------------------------------------------------ checkpoints
+
+
+def changed(before: Checkpoint, after: Checkpoint) -> list[Change]:
+    """The steps from `shown(before)` to `shown(after)`, without making either."""
+    found = chain.from_iterable(
+        changes(getattr(before, name), getattr(after, name), f"/{name}")
+        for name in ("version", "elapsed_ms", "withheld")
+    )
+    same = alike(before.transcript.messages, after.transcript.messages)
+    return [
+        *found,
+        *_of_structs(before.state, after.state, "/state"),
+        *_of_lists(
+            _told(before.transcript.messages[same:]),
+            _told(after.transcript.messages[same:]),
+            "/transcript/messages",
+            same,
+        ),
+        *chain.from_iterable(
+            changes(
+                _told(getattr(before.transcript, name)), _told(getattr(after.transcript, name)), f"/transcript/{name}"
+            )
+            for name in ("asked", "answers", "heard")
+        ),
+    ]
+
+
+def alike(one: Grown[Message], other: Grown[Message]) -> int:
+    """How many messages both begin with."""
+    most = min(len(one), len(other))
+    mine, theirs = one[:most], other[:most]
+    if mine == theirs:  # nearly always, and then the same objects
+        return most
+    return next(index for index in range(most) if mine[index] != theirs[index])
+
+
+def _of_structs(before: msgspec.Struct, after: msgspec.Struct, path: str) -> Iterator[Change]:
+    for name in before.__struct_fields__:
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not new:
+            yield from changes(plain(old), plain(new), f"{path}/{name}")
+
+
+def _told(messages: Any) -> list[Any]:
+    return cast("list[Any]", as_json(list(messages)))

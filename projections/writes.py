@@ -1,0 +1,68 @@
+"""Who wrote what stands at one place of a run's state: every event that changed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from ..events import Event, StepCompleted
+from .fold import Checkpoint, advance
+from .moments import title_of
+from .shown import MISSING, raw_at, shaped
+
+
+class Write(msgspec.Struct, frozen=True):
+    """An event that changed the value at a place. by: who gave the order, if the fact or its cause says so, "model" of
+    a reply, else "". title: what the event says. op: as in a patch. `before` and `after` are JSON values, made when
+    asked for, since a long list has many versions; None where nothing was.
+    """
+
+    version: int
+    position: int
+    at_us: int
+    tag: str
+    by: str
+    title: str
+    op: Literal["add", "remove", "replace"]
+    place: tuple[str, ...]
+    raw_before: Any
+    raw_after: Any
+
+    @property
+    def before(self) -> Any:
+        """The value before the event."""
+        return shaped(self.raw_before, self.place)
+
+    @property
+    def after(self) -> Any:
+        """The value after it."""
+        return shaped(self.raw_after, self.place)
+
+
+def writes(events: Iterable[Event], place: Sequence[str], start: Checkpoint | None = None) -> Iterator[Write]:
+    """Those of `events`, which go on from `start`, that changed what stands at `place`; see `shown.place_of`."""
+    checkpoint = start if start is not None else Checkpoint()
+    steps = tuple(place)
+    before = raw_at(checkpoint, steps)
+    for event in events:
+        checkpoint = advance(checkpoint, event)
+        after = raw_at(checkpoint, steps)
+        if after is before or after == before:
+            continue
+        op: Literal["add", "remove", "replace"] = (
+            "add" if before is MISSING else "remove" if after is MISSING else "replace"
+        )
+        title = title_of(event.fact)
+        by = author_of(event)
+        yield Write(event.version, event.position, event.at_us, event.tag, by, title, op, steps, before, after)
+        before = after
+
+
+def author_of(event: Event) -> str:
+    """Who is behind an event, as far as it says so."""
+    by: str = getattr(event.fact, "by", "") or event.cause
+    if by:
+        return by
+    return "model" if isinstance(event.fact, StepCompleted) else ""
