@@ -57,6 +57,10 @@ class Grown(Sequence[T], Generic[T]):
         foreign: Any = other
         if not isinstance(other, Grown):
             return NotImplemented
+        if self._length != len(foreign):
+            return False
+        if self._items is foreign._items:
+            return True
         return list(self) == [*foreign]
 
     def __hash__(self) -> int:

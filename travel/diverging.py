@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
-from ..events import Event, InputStaged, RunForked, RunStarted
+from ..events import Event, InputStaged, Message, RunForked, RunStarted
 from ..ports import Journal
 from ..projections.changes import Change, changes
 from ..projections.essence import essence_of, essences
 from ..projections.moments import Moment, moment_of
-from ..projections.shown import as_json, shown
+from ..projections.shown import as_json
 from .descent import source_of
 from .reading import head_of, pages
 from .recording import state_at
@@ -64,7 +64,7 @@ def diff_runs(journal: Journal, a: str, b: str) -> Divergence:
     while mine and theirs and mine[0].run_id == theirs[0].run_id:
         source, common = mine[0].run_id, min(mine[0].to, theirs[0].to)
         mine, theirs = _without(mine, common), _without(theirs, common)
-    given = _given(journal, a, b, source)
+    given = _given(journal, a, b, source, common)
     alike = 0
     for one, other in zip_longest(
         essences(_events(journal, mine, bool(source))), essences(_events(journal, theirs, bool(source)))
@@ -115,14 +115,28 @@ def _events(journal: Journal, parts: list[Part], related: bool) -> Iterator[Even
         yield event
 
 
-def _given(journal: Journal, a: str, b: str, source: str) -> list[Change]:
-    """How the two were started: agent, limits, input; and what a fork carries otherwise than its source had it."""
+def _given(journal: Journal, a: str, b: str, source: str, common: int) -> list[Change]:
+    """How the two were started: agent, limits, input; and of related ones what they carry that is not the same."""
     begun_a, begun_b = (essence_of(journal.read(run_id, 0, 1)[0].fact) for run_id in (a, b))
     found = list(changes(begun_a, begun_b))
-    for run_id, turned in ((a, True), (b, False)):
-        fork = source_of(journal, run_id)
-        if source and fork is not None and journal.run(fork[0].source) is not None:
-            had = shown(state_at(journal, fork[0].source, fork[0].version))["transcript"]["messages"]
-            carried = as_json(list(fork[0].messages))
-            found += changes(carried, had, "/messages") if turned else changes(had, carried, "/messages")
+    if not source or a == b:
+        return found
+    mine, theirs = _carried(journal, a, source, common), _carried(journal, b, source, common)
+    if mine is not None and theirs is not None:
+        return [*found, *changes(mine, theirs, "/messages")]
     return found
+
+
+def _carried(journal: Journal, run_id: str, source: str, common: int) -> list[Any] | None:
+    """The conversation that a run had at the point both have in common; None if it left later, or not from there."""
+    if run_id == source:
+        return _told(state_at(journal, run_id, common).transcript.messages)
+    fork = source_of(journal, run_id)
+    if fork is None or (fork[0].source, fork[0].version) != (source, common):
+        return None
+    return _told(fork[0].messages)
+
+
+def _told(messages: Iterable[Message]) -> list[Any]:
+    told: list[Any] = as_json(list(messages))
+    return told

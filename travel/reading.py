@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..errors import LogCorrupt, UnknownRun
-from ..events import Event
+from ..events import Event, Opaque
 from ..ports import Journal
 from ..projections import Checkpoint, advance
 
@@ -33,6 +33,31 @@ def pages(journal: Journal, run_id: str, after: int, to: int) -> Iterator[list[E
             return
         yield page
         after = page[-1].version
+
+
+def readable(journal: Journal, run_id: str, after: int, to: int) -> Iterator[list[Event]]:
+    """The same; in place of an event that does not decode, or is missing, stands one that says so: `Opaque` with schema
+    -1, as in `ports.Journal.scan`. Their fold is not the run's.
+    """
+    while after < to:
+        try:
+            page = journal.read(run_id, after, min(PAGE, to - after))
+        except LogCorrupt as error:
+            bad = error.version
+            if not after < bad <= to:
+                raise
+            page = [*journal.read(run_id, after, bad - 1 - after)] if bad > after + 1 else []
+            page.append(_damaged(run_id, bad))
+        if not page:
+            return
+        yield page
+        after = page[-1].version
+
+
+def _damaged(run_id: str, version: int) -> Event:
+    """A stand-in. Its position is not known."""
+    fact = Opaque(tag="damaged", schema=-1, payload=b"")
+    return Event(run_id=run_id, version=version, tag="damaged", fact=fact)
 
 
 def folded(run_id: str, start: Checkpoint, events: Iterable[Event]) -> Iterator[Checkpoint]:

@@ -6,13 +6,14 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import Final, NamedTuple
 
+from ..errors import LogCorrupt
 from ..events import ChildStarted, Event
 from ..ports import Journal
 from ..projections import Checkpoint
-from ..projections.moments import Moment, moments
-from .reading import checked, folded, head_of, pages
+from ..projections.moments import Moment, moment_of
+from .reading import checked, folded, head_of, pages, readable
 
-EVERY: Final = 256
+EVERY: Final = 128
 """Versions from one kept checkpoint to the next."""
 STRETCHES: Final = 4
 """Stretches between two kept checkpoints that stay decoded."""
@@ -60,8 +61,9 @@ class Recording:
         return self._journal.read(self.run_id, after, many) if many > 0 else []
 
     def moments(self, after: int = 0, limit: int | None = None) -> list[Moment]:
-        """The same as moments."""
-        return moments(self.events(after, limit))
+        """The moments of the same events; a damaged one has its own, which says so."""
+        to = self.head if limit is None else min(self.head, after + limit)
+        return [moment_of(event) for page in readable(self._journal, self.run_id, after, to) for event in page]
 
     def event(self, version: int) -> Event:
         """The event of `version`, from 1 on.
@@ -115,13 +117,22 @@ class Recording:
         found = self._stretches.get(number)
         if found is None or len(found.events) < version - number * EVERY:
             self._keep_up_to(number)
-            events = self.events(number * EVERY, EVERY)
+            events = self._decoded(number * EVERY, version)
             found = Stretch(events, list(folded(self.run_id, self._kept[number], events)))
             self._stretches[number] = found
             while len(self._stretches) > STRETCHES:
                 self._stretches.popitem(last=False)
         self._stretches.move_to_end(number)
         return found
+
+    def _decoded(self, after: int, version: int) -> list[Event]:
+        """The events of a stretch; up to a damaged one, if that is not needed for `version`."""
+        try:
+            return self.events(after, EVERY)
+        except LogCorrupt as error:
+            if error.version <= version:
+                raise
+            return self.events(after, error.version - 1 - after)
 
     def _keep_up_to(self, number: int) -> None:
         checkpoint = self._kept[-1]
@@ -136,12 +147,13 @@ class Recording:
 
 
 def history(journal: Journal, run_id: str, after: int = 0, limit: int | None = None) -> list[Moment]:
-    """The moments of the run's events with version > `after`; at most `limit`.
+    """The moments of the run's events with version > `after`; at most `limit`. A damaged event has its own moment,
+    which says so.
 
     Raises:
-        UnknownRun, LogCorrupt: as `ports.Journal.read`.
+        UnknownRun: no such run.
     """
-    return moments(journal.read(run_id, after, limit))
+    return Recording(journal, run_id).moments(after, limit)
 
 
 def state_at(journal: Journal, run_id: str, version: int) -> Checkpoint:

@@ -11,7 +11,7 @@ import msgspec
 from ..events import Event, StepCompleted, ToolCall
 from ..ports import Journal
 from ..projections.moments import title_of, went_wrong
-from .reading import PAGE, head_of, pages
+from .reading import PAGE, head_of, readable
 
 AROUND: Final = 60
 """Characters of a snippet on each side of a hit."""
@@ -48,11 +48,11 @@ def search(
 
     text: anywhere in what was said, not in names of fields; upper and lower case are the same. tool: facts of calls
     of this tool or child, from the reply that asks for it to its outcome. errors: only what went wrong
-    (`Moment.wrong`). tag: only this kind of fact. after: only events with a higher position. A call that was asked for
-    at or before `after` is not known as a call of its tool.
+    (`Moment.wrong`), damaged events too. tag: only this kind of fact. after: only events with a higher position; a
+    call that was asked for before that is not known as a call of its tool.
 
     Raises:
-        UnknownRun, LogCorrupt: as `ports.Journal.read`, for `run_ids`; among all runs, damaged events are passed by.
+        UnknownRun: one of `run_ids` is not there.
     """
     wanted = re.compile(re.escape(text), re.IGNORECASE) if text else None
     of_tool = _Calls(tool).has if tool else None
@@ -73,8 +73,8 @@ def _told(journal: Journal, run_ids: Sequence[str] | None, after: int) -> Iterat
             after = page[-1].position
         return
     for run_id in run_ids:
-        for page in pages(journal, run_id, 0, head_of(journal, run_id)):
-            yield from (event for event in page if event.position > after)
+        for page in readable(journal, run_id, 0, head_of(journal, run_id)):
+            yield from (event for event in page if not 0 < event.position <= after)  # 0: damaged, not known
 
 
 class _Calls:
