@@ -113,10 +113,11 @@ def _print_conversation(log: Iterable[Event], full: bool) -> None:
     width = screen_width()
     for event in log:
         for line in tell(event.fact):
-            _print_line(line, width, full)
+            print_line(line, width, full)
 
 
-def _print_line(line: Line, width: int, full: bool) -> None:
+def print_line(line: Line, width: int, full: bool) -> None:
+    """Print what somebody said or what happened, as a line of a conversation."""
     said = line.kind == "said"
     mark = {"call": "→ ", "result": "← ", "wrong": "✗ "}.get(line.kind, "")
     text = harmless(line.text.replace("\r\n", "\n")) if full or said else one_line(line.text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import msgspec
 
@@ -69,11 +69,26 @@ def _of_lists(before: list[Any], after: list[Any], path: str, skipped: int) -> I
     first = skipped + head
     both = min(len(old), len(new))
     for index in range(both):
-        yield from changes(old[index], new[index], f"{path}/{first + index}")
+        place = f"{path}/{first + index}"
+        if _another(old[index], new[index]):
+            yield Change("replace", place, old[index], new[index])
+        else:
+            yield from changes(old[index], new[index], place)
     for index in range(len(old) - 1, both - 1, -1):
         yield Change("remove", f"{path}/{first + index}", old[index])
     for index in range(both, len(new)):
         yield Change("add", f"{path}/{first + index}", None, new[index])
+
+
+NAMES: Final = ("call", "id", "role", "run_id", "type")
+"""What tells the items of a list apart: if one of these differs it is another item, not the same one changed."""
+
+
+def _another(before: Any, after: Any) -> bool:
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return False
+    old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
+    return any(old.get(name) != new.get(name) for name in NAMES)
 
 
 # ------------------------------------------------------------------ checkpoints
@@ -85,16 +100,10 @@ def changed(before: Checkpoint, after: Checkpoint) -> list[Change]:
         changes(getattr(before, name), getattr(after, name), f"/{name}")
         for name in ("version", "elapsed_ms", "withheld")
     )
-    same = alike(before.transcript.messages, after.transcript.messages)
     return [
         *found,
         *_of_structs(before.state, after.state, "/state"),
-        *_of_lists(
-            _told(before.transcript.messages[same:]),
-            _told(after.transcript.messages[same:]),
-            "/transcript/messages",
-            same,
-        ),
+        *of_messages(before.transcript.messages, after.transcript.messages, "/transcript/messages"),
         *chain.from_iterable(
             changes(
                 _told(getattr(before.transcript, name)), _told(getattr(after.transcript, name)), f"/transcript/{name}"
@@ -104,9 +113,17 @@ def changed(before: Checkpoint, after: Checkpoint) -> list[Change]:
     ]
 
 
+def of_messages(before: Grown[Message], after: Grown[Message], path: str) -> Iterator[Change]:
+    """The steps from one conversation to another, without looking at what both begin with."""
+    same = alike(before, after)
+    yield from _of_lists(_told(before[same:]), _told(after[same:]), path, same)
+
+
 def alike(one: Grown[Message], other: Grown[Message]) -> int:
     """How many messages both begin with."""
     most = min(len(one), len(other))
+    if one.shares(other):
+        return most
     mine, theirs = one[:most], other[:most]
     if mine == theirs:  # nearly always, and then the same objects
         return most

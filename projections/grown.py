@@ -36,6 +36,10 @@ class Grown(Sequence[T], Generic[T]):
             longer._length = len(longer._items)
         return longer
 
+    def shares(self, other: Grown[T]) -> bool:
+        """Whether one of both is known to begin with the other, since they share storage."""
+        return self._items is other._items
+
     def __len__(self) -> int:
         return self._length
 

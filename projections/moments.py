@@ -191,11 +191,14 @@ def title_of(fact: Fact) -> str:
     """What `fact` says, in one short line."""
     match fact:
         case RunStarted():
-            asked = " ".join(part.text for part in fact.input if isinstance(part, Text))
-            title = f"{fact.agent.name} starts" + (f": {asked}" if asked else "")
+            given = " ".join(part.text for part in fact.input if isinstance(part, Text))
+            title = f"{fact.agent.name} starts" + (f": {given}" if given else "")
         case StepCompleted():
             said = " ".join(part.text for part in fact.reply if isinstance(part, Text) and part.text)
-            calls = ", ".join(part.name for part in fact.reply if isinstance(part, ToolCall))
+            asked = [part for part in fact.reply if isinstance(part, ToolCall)]
+            calls = ", ".join(part.name for part in asked)
+            if len(asked) == 1 and not said:
+                calls = f"{calls} {asked[0].arguments[:TITLE]}"
             title = "; ".join(
                 one for one in (said[: TITLE // 2 if calls else TITLE], calls and f"calls {calls}") if one
             )

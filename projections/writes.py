@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from ..events import Event, StepCompleted
+from .changes import Change, changes, of_messages
 from .fold import Checkpoint, advance
+from .grown import Grown
 from .moments import title_of
-from .shown import MISSING, raw_at, shaped
+from .shown import MISSING, pointer, raw_at, shaped
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -39,6 +41,16 @@ class Write(msgspec.Struct, frozen=True):
     def after(self) -> Any:
         """The value after it."""
         return shaped(self.raw_after, self.place)
+
+    @property
+    def changes(self) -> list[Change]:
+        """What is different in it, as steps of a patch; cheap also for a conversation with many messages."""
+        path = pointer(self.place)
+        if isinstance(self.raw_before, Grown) and isinstance(self.raw_after, Grown):
+            return list(of_messages(cast("Any", self.raw_before), cast("Any", self.raw_after), path))
+        if self.op != "replace":
+            return [Change(self.op, path, self.before, self.after)]
+        return list(changes(self.before, self.after, path))
 
 
 def writes(events: Iterable[Event], place: Sequence[str], start: Checkpoint | None = None) -> Iterator[Write]:

@@ -94,6 +94,13 @@ def test_the_last_write_of_a_place_is_what_stands_there(life: Life, order: list[
             before, after = (shown(fold(events[:at])) for at in (write.version - 1, write.version))
             assert jsonless(before, place) == (write.op != "add", write.before)
             assert jsonless(after, place) == (write.op != "remove", write.after)
+            if place and write.op == "replace":
+                assert jsonpatch.apply_patch(before, patch(write.changes)) == changed_at(before, after, place)
+
+
+def changed_at(before: Any, after: Any, place: tuple[str, ...]) -> Any:
+    """`before`, with what stands at `place` in `after`."""
+    return jsonpatch.apply_patch(before, [{"op": "replace", "path": pointer(place), "value": value_at(after, place)}])
 
 
 def jsonless(shape: Any, place: tuple[str, ...]) -> tuple[bool, Any]:
@@ -165,7 +172,10 @@ def test_blame_knows_short_names_dots_and_who_it_was() -> None:
     [write] = blame(journal, SPEC_RUN_ID, "output")
     assert (write.version, write.op, write.by, write.title) == (4, "replace", "test", "Hi.")
     assert blame(journal, SPEC_RUN_ID, "deadline_ms")[0].version == 1
-    assert [write.version for write in blame(journal, SPEC_RUN_ID, "messages")] == [1, 4]
+    begun, went_on = blame(journal, SPEC_RUN_ID, "messages")
+    assert (begun.version, went_on.version) == (1, 4)
+    assert [(one.op, one.path) for one in went_on.changes] == [("add", "/transcript/messages/1")]
+    assert went_on.after == [*begun.after, went_on.changes[0].after]
     [said] = blame(journal, SPEC_RUN_ID, "/transcript/messages/1")
     assert (said.op, said.before, said.after["role"]) == ("add", None, "assistant")
     assert blame(journal, SPEC_RUN_ID, "/transcript/messages/7") == []
