@@ -185,7 +185,7 @@ def _owed(owed: Owed, state: RunState) -> str:
         case AskTool():
             return f"what became of {owed.call.name} ({owed.call.call})"
         case RunChild():
-            return f"the end of {owed.child.name} ({owed.child.call}), run {owed.child.run_id}"
+            return f"the end of {owed.child.name} ({owed.child.call}), run {short(owed.child.run_id)}"
         case Reserve():
             return f"room in the caller's budget for step {owed.step}"
         case Expire():

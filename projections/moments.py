@@ -199,10 +199,10 @@ def title_of(fact: Fact) -> str:
             calls = ", ".join(part.name for part in asked)
             if len(asked) == 1 and not said:
                 calls = f"{calls} {asked[0].arguments[:TITLE]}"
-            title = "; ".join(
-                one for one in (said[: TITLE // 2 if calls else TITLE], calls and f"calls {calls}") if one
-            )
-            title = title or "says nothing"
+            if said and calls:
+                title = f"{said[: TITLE // 2]} (calls {calls})"
+            else:
+                title = said or (f"calls {calls}" if calls else "says nothing")
         case ContentErased():
             title = f"content erased by {fact.by or 'the host'}" + (f": {fact.reason}" if fact.reason else "")
         case Opaque() if fact.schema < 0:

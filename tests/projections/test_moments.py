@@ -86,7 +86,7 @@ def test_what_a_moment_says() -> None:
     assert said == {
         "spec starts: Find the bug, please.": ("run", 2, 0, "", False),
         "step 3, attempt 2": ("step", 0, 3, "", False),
-        "I look.; calls look, taste": ("step", 1, 3, "", False),
+        "I look. (calls look, taste)": ("step", 1, 3, "", False),
         "says nothing": ("step", 1, 4, "", False),
         "3.1: not started: no such tool": ("tool", 2, 3, "3.1", True),
         "3.0: rain (1.2 s)": ("tool", 1, 3, "3.0", False),
@@ -109,4 +109,4 @@ def test_a_long_word_is_cut_with_a_mark() -> None:
     title = of(StepCompleted(step=1, reply=(Text("a" * 9_000),))).title
     assert title == "a" * TITLE or (len(title) == TITLE and title.endswith("…"))
     both = of(StepCompleted(step=1, reply=(Text("a" * 9_000), ToolCall("x", "look")))).title
-    assert both.endswith("calls look")
+    assert both.endswith("aaa (calls look)")
