@@ -6,7 +6,7 @@ because two checkpoints of one run share most of what they hold, which need not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Final, Literal, cast
 
@@ -15,7 +15,7 @@ import msgspec
 from ..events import Message
 from .fold import Checkpoint
 from .grown import Grown
-from .shown import as_json, plain, pointer
+from .shown import as_json, is_list, is_object, plain, pointer
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -37,9 +37,9 @@ def patch(changes: Iterable[Change]) -> list[dict[str, Any]]:
 
 def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
     """The steps from `before` to `after`, both JSON values that stand at `path`; none if they are equal."""
-    if isinstance(before, dict) and isinstance(after, dict):
+    if is_object(before) and is_object(after):
         yield from _of_objects(before, after, path)
-    elif isinstance(before, list) and isinstance(after, list):
+    elif is_list(before) and is_list(after):
         yield from _of_lists(before, after, path, 0)
     elif before != after:
         yield Change("replace", path, before, after)
@@ -56,7 +56,7 @@ def _of_objects(before: dict[str, Any], after: dict[str, Any], path: str) -> Ite
             yield Change("add", path + pointer((name,)), None, value)
 
 
-def _of_lists(before: list[Any], after: list[Any], path: str, skipped: int) -> Iterator[Change]:
+def _of_lists(before: Sequence[Any], after: Sequence[Any], path: str, skipped: int) -> Iterator[Change]:
     """skipped: items in front of both, which are the same."""
     most = min(len(before), len(after))
     head = 0
@@ -85,10 +85,9 @@ NAMES: Final = ("call", "id", "role", "run_id", "type")
 
 
 def _another(before: Any, after: Any) -> bool:
-    if not isinstance(before, dict) or not isinstance(after, dict):
+    if not is_object(before) or not is_object(after):
         return False
-    old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
-    return any(old.get(name) != new.get(name) for name in NAMES)
+    return any(before.get(name) != after.get(name) for name in NAMES)
 
 
 # ------------------------------------------------------------------ checkpoints

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import msgspec
 
@@ -39,6 +39,16 @@ def shown(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Whether JSON has `value` as an array."""
+    return isinstance(value, (tuple, list, Grown))
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether `value` is a JSON object."""
+    return isinstance(value, dict)
+
+
 def as_json(value: Any) -> Any:
     """`value` as it comes back from JSON, with what is left at its default left out."""
     return msgspec.json.decode(msgspec.json.encode(value))
@@ -46,19 +56,18 @@ def as_json(value: Any) -> Any:
 
 def plain(value: Any, leaving: frozenset[str] = frozenset()) -> Any:
     """`value` as JSON has it: structs with all fields but those named in `leaving`, and "type" if tagged."""
-    kind = type(value)
-    if kind is str or kind is int or kind is bool or kind is float or value is None:
+    if value is None or type(value) in (str, int, bool, float):
         return value
     if isinstance(value, msgspec.Struct):
         shape: dict[str, Any] = {}
-        tag = kind.__struct_config__.tag
+        tag = value.__struct_config__.tag
         if tag is not None:
             shape["type"] = tag
-        for name in kind.__struct_fields__:
+        for name in value.__struct_fields__:
             if name not in leaving:
                 shape[name] = plain(getattr(value, name), leaving)
         return shape
-    if isinstance(value, (tuple, list, Grown)):
+    if is_list(value):
         return [plain(one, leaving) for one in value]
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -69,7 +78,7 @@ def _said(value: Any) -> Any:
     """The same for what belongs to a transcript."""
     if isinstance(value, Transcript):
         return {name: _said(getattr(value, name)) for name in value.__struct_fields__}
-    return as_json(list(value) if isinstance(value, Grown) else value)
+    return as_json(list(value) if is_list(value) else value)
 
 
 # ------------------------------------------------------------------ places
@@ -135,11 +144,11 @@ def _inside(value: Any, step: str) -> Any:
     if isinstance(value, msgspec.Struct):
         if step in value.__struct_fields__:
             return getattr(value, step)
-        tag = type(value).__struct_config__.tag
+        tag = value.__struct_config__.tag
         return tag if step == "type" and tag is not None else MISSING
-    if isinstance(value, dict):
+    if is_object(value):
         return value.get(step, MISSING)
-    if isinstance(value, (tuple, list, Grown)):
+    if is_list(value):
         if step.isdecimal() and step.isascii() and int(step) < len(value):
             return value[int(step)]
         return MISSING

@@ -7,7 +7,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
-from ..events import Event, StepCompleted
+from ..events import Event, Message, StepCompleted
 from .changes import Change, changes, of_messages
 from .fold import Checkpoint, advance
 from .grown import Grown
@@ -46,8 +46,9 @@ class Write(msgspec.Struct, frozen=True):
     def changes(self) -> list[Change]:
         """What is different in it, as steps of a patch; cheap also for a conversation with many messages."""
         path = pointer(self.place)
-        if isinstance(self.raw_before, Grown) and isinstance(self.raw_after, Grown):
-            return list(of_messages(cast("Any", self.raw_before), cast("Any", self.raw_after), path))
+        if type(self.raw_before) is Grown and type(self.raw_after) is Grown:
+            before, after = cast("Grown[Message]", self.raw_before), cast("Grown[Message]", self.raw_after)
+            return list(of_messages(before, after, path))
         if self.op != "replace":
             return [Change(self.op, path, self.before, self.after)]
         return list(changes(self.before, self.after, path))

@@ -11,6 +11,7 @@ import msgspec
 from ..events import Event, StepCompleted, ToolCall
 from ..ports import Journal
 from ..projections.moments import title_of, went_wrong
+from ..projections.shown import is_list, is_object
 from .reading import PAGE, head_of, readable
 
 AROUND: Final = 60
@@ -124,9 +125,9 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             yield from _texts(getattr(value, name), f"{where}/{name}")
-    elif isinstance(value, (tuple, list)):
+    elif is_list(value):
         for index, one in enumerate(value):
             yield from _texts(one, f"{where}/{index}")
-    elif isinstance(value, dict):
+    elif is_object(value):
         for name, one in value.items():
             yield from _texts(one, f"{where}/{str(name).replace('~', '~0').replace('/', '~1')}")
