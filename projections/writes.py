@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeGuard
 
 import msgspec
 
@@ -46,12 +46,15 @@ class Write(msgspec.Struct, frozen=True):
     def changes(self) -> list[Change]:
         """What is different in it, as steps of a patch; cheap also for a conversation with many messages."""
         path = pointer(self.place)
-        if type(self.raw_before) is Grown and type(self.raw_after) is Grown:
-            before, after = cast("Grown[Message]", self.raw_before), cast("Grown[Message]", self.raw_after)
-            return list(of_messages(before, after, path))
+        if _is_conversation(self.raw_before) and _is_conversation(self.raw_after):
+            return list(of_messages(self.raw_before, self.raw_after, path))
         if self.op != "replace":
             return [Change(self.op, path, self.before, self.after)]
         return list(changes(self.before, self.after, path))
+
+
+def _is_conversation(value: object) -> TypeGuard[Grown[Message]]:
+    return isinstance(value, Grown)
 
 
 def writes(events: Iterable[Event], place: Sequence[str], start: Checkpoint | None = None) -> Iterator[Write]:
