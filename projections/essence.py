@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from ..events import Event, Fact, RunStarted, tag_of
+from ..events import Event, Fact, RunStarted, StepFailed, StepStarted, tag_of
 from .shown import plain
 
 LEFT: Final = frozenset(
@@ -35,7 +35,9 @@ BESIDE: Final = frozenset(
         "tool-reconciled",
     }
 )  # fmt: skip
-"""Facts that do not matter: the model is not told of them and nothing is decided by them."""
+"""Facts that do not matter: the model is not told of them and nothing is decided by them. So are attempts that failed
+and were made again.
+"""
 
 
 class Essence(NamedTuple):
@@ -58,7 +60,7 @@ def essences(events: Iterable[Event]) -> Iterator[Essence]:
     """What matters of `events`, in an order that does not depend on which of several calls was answered first."""
     calls: list[Event] = []
     for event in events:
-        if event.tag in BESIDE:
+        if _beside(event):
             continue
         if getattr(event.fact, "call", ""):
             calls.append(event)
@@ -67,6 +69,16 @@ def essences(events: Iterable[Event]) -> Iterator[Essence]:
         calls = []
         yield Essence(event, essence_of(event.fact))
     yield from _ordered(calls)
+
+
+def _beside(event: Event) -> bool:
+    match event.fact:
+        case StepStarted():
+            return event.fact.attempt > 1
+        case StepFailed():
+            return event.fact.retry_at_ms is not None
+        case _:
+            return event.tag in BESIDE
 
 
 def _ordered(calls: list[Event]) -> Iterator[Essence]:

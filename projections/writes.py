@@ -9,7 +9,7 @@ import msgspec
 
 from ..events import Event, Message, StepCompleted
 from .changes import Change, changes, of_messages
-from .fold import Checkpoint, advance
+from .fold import Checkpoint
 from .grown import Grown
 from .moments import title_of
 from .shown import MISSING, pointer, raw_at, shaped
@@ -57,13 +57,13 @@ def _is_conversation(value: object) -> TypeGuard[Grown[Message]]:
     return isinstance(value, Grown)
 
 
-def writes(events: Iterable[Event], place: Sequence[str], start: Checkpoint | None = None) -> Iterator[Write]:
-    """Those of `events`, which go on from `start`, that changed what stands at `place`; see `shown.place_of`."""
-    checkpoint = start if start is not None else Checkpoint()
+def writes(story: Iterable[tuple[Event, Checkpoint]], place: Sequence[str]) -> Iterator[Write]:
+    """The events that changed what stands at `place` (see `shown.place_of`). story: a run's events from the first one
+    on, each with the checkpoint after it.
+    """
     steps = tuple(place)
-    before = raw_at(checkpoint, steps)
-    for event in events:
-        checkpoint = advance(checkpoint, event)
+    before = raw_at(Checkpoint(), steps)
+    for event, checkpoint in story:
         after = raw_at(checkpoint, steps)
         if after is before or after == before:
             continue

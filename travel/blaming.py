@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import LogCorrupt
 from ..events import Event
 from ..ports import Journal
+from ..projections import Checkpoint
 from ..projections.shown import place_of
 from ..projections.writes import Write, writes
-from .reading import checked, head_of, pages
+from .reading import checked, folded, head_of, pages
 
 
 def blame(journal: Journal, run_id: str, path: str, at: int | None = None) -> list[Write]:
@@ -21,15 +21,12 @@ def blame(journal: Journal, run_id: str, path: str, at: int | None = None) -> li
     """
     head = head_of(journal, run_id)
     last = head if at is None else checked(run_id, at, head)
-    newest = [0]
-    try:
-        return list(writes(_told(journal, run_id, last, newest), place_of(path)))
-    except (LookupError, TypeError, AttributeError) as error:
-        raise LogCorrupt(run_id, newest[0], f"the log does not fold: {error!r}") from error
+    return list(writes(_story(journal, run_id, last), place_of(path)))
 
 
-def _told(journal: Journal, run_id: str, last: int, newest: list[int]) -> Iterator[Event]:
+def _story(journal: Journal, run_id: str, last: int) -> Iterator[tuple[Event, Checkpoint]]:
+    checkpoint = Checkpoint()
     for page in pages(journal, run_id, 0, last):
-        for event in page:
-            newest[0] = event.version
-            yield event
+        for event, after in zip(page, folded(run_id, checkpoint, page), strict=True):
+            checkpoint = after
+            yield event, after

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ..errors import LogCorrupt
@@ -117,31 +118,35 @@ class Recording:
         found = self._stretches.get(number)
         if found is None or len(found.events) < version - number * EVERY:
             self._keep_up_to(number)
-            events = self._decoded(number * EVERY, version)
-            found = Stretch(events, list(folded(self.run_id, self._kept[number], events)))
-            self._stretches[number] = found
+            found = self._stretches[number] = self._told(number, version)
             while len(self._stretches) > STRETCHES:
                 self._stretches.popitem(last=False)
         self._stretches.move_to_end(number)
         return found
 
-    def _decoded(self, after: int, version: int) -> list[Event]:
-        """The events of a stretch; up to a damaged one, if that is not needed for `version`."""
-        try:
-            return self.events(after, EVERY)
-        except LogCorrupt as error:
-            if error.version <= version:
-                raise
-            return self.events(after, error.version - 1 - after)
+    def _told(self, number: int, version: int) -> Stretch:
+        """A stretch; up to an event that does not decode or fold, if that is not needed for `version`."""
+        after, many = number * EVERY, EVERY
+        while True:
+            try:
+                events = self.events(after, many)
+                return Stretch(events, list(folded(self.run_id, self._kept[number], events)))
+            except LogCorrupt as error:
+                if error.version <= version:
+                    raise
+                many = error.version - 1 - after
 
     def _keep_up_to(self, number: int) -> None:
         checkpoint = self._kept[-1]
+        births: list[tuple[int, ChildStarted]] = []
         for page in pages(self._journal, self.run_id, (len(self._kept) - 1) * EVERY, number * EVERY):
             for event, after in zip(page, folded(self.run_id, checkpoint, page), strict=True):
                 checkpoint = after
                 if isinstance(event.fact, ChildStarted):
-                    self._births.append((event.version, event.fact))
-                if event.version % EVERY == 0:
+                    births.append((event.version, event.fact))
+                if event.version % EVERY == 0:  # all of it, or nothing: a read that fails is made again
+                    self._births += births
+                    births = []
                     self._kept.append(checkpoint)
                     self._positions.append(event.position)
 
@@ -164,9 +169,10 @@ def state_at(journal: Journal, run_id: str, version: int) -> Checkpoint:
     """
     head = head_of(journal, run_id)
     if checked(run_id, version, head) == head:
-        newest = journal.load(run_id)
-        if newest.version == version:
-            return newest
+        with suppress(LogCorrupt):  # folding it here says which event it is
+            newest = journal.load(run_id)
+            if newest.version == version:
+                return newest
     checkpoint = Checkpoint()
     for page in pages(journal, run_id, 0, version):
         *_, checkpoint = folded(run_id, checkpoint, page)

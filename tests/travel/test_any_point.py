@@ -10,15 +10,26 @@ import pytest
 from any_life import Life, for_any_life
 from hypothesis import strategies as st
 from journal_support import RunLog, finished, step
-from travel_support import written
+from travel_support import ReadOnly, written
 
-from executus.errors import UnknownRun
-from executus.events import CeilingRaised, Event, StepCompleted, StepStarted, Text
+from executus.errors import JournalUnavailable, LogCorrupt, UnknownRun
+from executus.events import CeilingRaised, ChildStarted, Event, StepCompleted, StepStarted, Text, ToolCall, ToolStarted
 from executus.journal import MemoryJournal
 from executus.projections import fold
 from executus.projections.changes import changes, patch
 from executus.testing import SPEC_RUN_ID, run_started
-from executus.travel import Recording, blame, diff, history, moments, pointer, recording, shown, state_at
+from executus.travel import (
+    Recording,
+    blame,
+    diff,
+    history,
+    moments,
+    pointer,
+    reading,
+    recording,
+    shown,
+    state_at,
+)
 
 numbers = st.lists(st.integers(0, 10_000), min_size=6, max_size=6)
 
@@ -179,3 +190,53 @@ def test_blame_knows_short_names_dots_and_who_it_was() -> None:
     [said] = blame(journal, SPEC_RUN_ID, "/transcript/messages/1")
     assert (said.op, said.before, said.after["role"]) == ("add", None, "assistant")
     assert blame(journal, SPEC_RUN_ID, "/transcript/messages/7") == []
+
+
+class Failing:
+    """A journal whose reads after a version fail once."""
+
+    def __init__(self, journal: Any, after: int) -> None:
+        self._journal, self._after = journal, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    def read(self, run_id: str, after: int = 0, limit: int | None = None) -> list[Event]:
+        if after >= self._after > 0:
+            self._after = 0
+            raise JournalUnavailable("not now")
+        return self._journal.read(run_id, after, limit)  # type: ignore[no-any-return]
+
+
+def test_a_read_that_failed_is_made_again() -> None:
+    journal = MemoryJournal()
+    log = RunLog(journal).start()
+    for number in range(1, 6):
+        reply = StepCompleted(step=number, reply=(ToolCall("a", "agent__b"),))
+        log.write(StepStarted(step=number), reply, ChildStarted(call=f"{number}.0", name="b", run_id=f"child {number}"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recording, "EVERY", 4)
+        patched.setattr(reading, "PAGE", 6)
+        one = Recording(Failing(journal, 6), log.run_id)  # type: ignore[arg-type]
+        with pytest.raises(JournalUnavailable):
+            one.at(16)
+        assert one.at(16) == fold(log.events)
+        for version in range(17):
+            born = [event.fact for event in log.events[:version] if event.tag == "child-started"]
+            assert one.born(version) == born
+
+
+def test_what_decodes_and_does_not_fold_is_corrupt_from_there_on() -> None:
+    journal = MemoryJournal()
+    log = RunLog(journal).start()
+    log.write(StepStarted(step=1), ToolStarted(call="1.7", name="look"), StepStarted(step=2))
+    looked = ReadOnly(journal)
+    for look in (Recording(looked, log.run_id).at, lambda version: state_at(looked, log.run_id, version)):
+        assert look(2) == fold(log.events[:2])
+        for version in (3, 4):
+            with pytest.raises(LogCorrupt, match="version 3: the log does not fold"):
+                look(version)
+    assert [write.version for write in blame(looked, log.run_id, "step", at=2)] == [2]
+    with pytest.raises(LogCorrupt, match="version 3"):
+        blame(looked, log.run_id, "step")
+    assert len(history(looked, log.run_id)) == 4

@@ -22,6 +22,7 @@ from executus.events import (
     RunStarted,
     RunStats,
     StepCompleted,
+    StepFailed,
     StepStarted,
     Text,
     ToolCall,
@@ -66,7 +67,9 @@ def versions(found: Divergence) -> tuple[int | None, int | None]:
 
 def test_times_ids_cost_and_the_order_of_answers_do_not_matter() -> None:
     theirs = life(turned=True, cost=9)
-    theirs[3:3] = [RunResumed(reason="crash", epoch=2), HostSlept(slept_s=4.0)]
+    failed = StepFailed(step=1, attempt=1, error="busy", kind="unavailable", retry_at_ms=5)
+    theirs[2:2] = [failed, StepStarted(step=1, attempt=2)]
+    theirs[5:5] = [RunResumed(reason="crash", epoch=2), HostSlept(slept_s=4.0)]
     found = compared(life(), theirs)
     assert found.same
     assert (found.source, found.common, found.alike, found.given, versions(found)) == ("", 0, 10, [], (None, None))
