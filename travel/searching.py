@@ -14,6 +14,8 @@ from ..projections.moments import title_of, went_wrong
 from ..projections.shown import is_list, is_object
 from .reading import PAGE, head_of, readable
 
+VOCABULARY: Final = frozenset({"default", "effect", "kind", "role", "stop"})
+"""Fields that hold one of our own few words, which nobody said."""
 AROUND: Final = 60
 """Characters of a snippet on each side of a hit."""
 
@@ -124,6 +126,8 @@ def _texts(value: Any, where: str) -> Iterator[tuple[str, str]]:
         yield where, value
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
+            if name in VOCABULARY:
+                continue
             yield from _texts(getattr(value, name), f"{where}/{name}")
     elif is_list(value):
         for index, one in enumerate(value):

@@ -66,6 +66,7 @@ def test_a_text_is_found_wherever_it_was_said() -> None:
     assert versions(journal, "straße") == [("1", 3)]
     assert versions(journal, "is_error") == [], "names of fields were not said"
     assert versions(journal, "v.ry") == [], "it is a text, no pattern"
+    assert versions(journal, "never_retry") == [], "our own words were not said"
     assert versions(journal, "old", run_ids=[B]) == [("2", 1)]
     assert versions(journal, "old", after=10) == [("2", 1)]
     with pytest.raises(UnknownRun):
