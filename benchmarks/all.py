@@ -19,6 +19,7 @@ NAMES = (
     "disk",
     "idle",
     "fold",
+    "seek",
     "views",
     "evidence",
     "sealing",

@@ -138,6 +138,8 @@ def executus(ctx: click.Context) -> None:
       executus show RUN        read one run; the last digits of its id are enough
       executus verify          check every log from its first event
       executus doctor          list what is stuck, and what to do about it
+      executus history RUN     what happened, moment by moment; then `at`, `diff` and `blame`
+      executus search TEXT     find where something was said
       executus audit           who asked for what, what was done, what it cost
 
     Reading commands are safe at any time, also while a host is writing.

@@ -10,12 +10,12 @@ import click
 from ..adapters.chat import to_chat
 from ..events import Content, ContentErased, Event
 from ..projections import fold
+from ..projections.line import Line
 from ..projections.overview import Overview, overview
-from .line import Line
+from ..projections.telling import tell
 from .opening import find_run, hosted, reading
 from .shapes import event_shape, iso, print_json, run_shape
 from .standing import Standings
-from .telling import tell
 from .words import coloured, cut, harmless, many, moment, one_line, screen_width, span
 
 LABEL_WIDTH = 9
@@ -113,10 +113,11 @@ def _print_conversation(log: Iterable[Event], full: bool) -> None:
     width = screen_width()
     for event in log:
         for line in tell(event.fact):
-            _print_line(line, width, full)
+            print_line(line, width, full)
 
 
-def _print_line(line: Line, width: int, full: bool) -> None:
+def print_line(line: Line, width: int, full: bool) -> None:
+    """Print what somebody said or what happened, as a line of a conversation."""
     said = line.kind == "said"
     mark = {"call": "→ ", "result": "← ", "wrong": "✗ "}.get(line.kind, "")
     text = harmless(line.text.replace("\r\n", "\n")) if full or said else one_line(line.text)

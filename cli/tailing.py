@@ -10,9 +10,9 @@ import click
 
 from ..events import Event
 from ..journal import Subscription
+from ..projections.telling import announce, tell
 from .opening import find_run, reading
 from .shapes import event_shape, print_json
-from .telling import announce, tell
 from .words import coloured, cut, one_line, screen_width, short
 
 PAGE = 1000

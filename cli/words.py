@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 
 import click
 
+from ..projections.line import span as span
+
 WIDE_ENOUGH = 10_000
 """The width of a pipe: nothing is cut there."""
 
@@ -87,18 +89,6 @@ def columns(rows: Sequence[Sequence[str]], right: Iterable[int] = (), width: int
 def coloured(status: str, text: str | None = None) -> str:
     """`text` (by default the status itself) in the colour of `status`."""
     return click.style(status if text is None else text, fg=STATUS_COLOURS.get(status.strip(), "red"))
-
-
-def span(seconds: float) -> str:
-    """A duration: "340 ms", "12.4 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def age(seconds: float) -> str:

@@ -36,6 +36,10 @@ class Grown(Sequence[T], Generic[T]):
         longer._token = [True]
         return longer
 
+    def shares(self, other: Grown[T]) -> bool:
+        """Whether one of both is known to begin with the other, since they share storage."""
+        return self._items is other._items
+
     def __len__(self) -> int:
         return self._length
 
@@ -57,6 +61,10 @@ class Grown(Sequence[T], Generic[T]):
         foreign: Any = other
         if not isinstance(other, Grown):
             return NotImplemented
+        if self._length != len(foreign):
+            return False
+        if self._items is foreign._items:
+            return True
         return list(self) == [*foreign]
 
     def __hash__(self) -> int:

@@ -33,8 +33,7 @@ from ..events import (
     RunForked,
     SoftTimeoutReached,
 )
-from .line import Line
-from .words import span
+from .line import Line, span
 
 
 def supervision_line(

@@ -1,4 +1,4 @@
-"""Facts as lines for people; `show` and `tail` print the same ones."""
+"""Facts as lines for people: what the command line prints, and what a history shows of a moment."""
 
 from __future__ import annotations
 
@@ -63,9 +63,8 @@ from ..events import (
     ToolRefused,
     ToolStarted,
 )
-from .line import Line
+from .line import Line, span
 from .telling_governed import approval_line, child_line, family_line, file_line, supervision_line
-from .words import span
 
 
 def tell(fact: Fact) -> list[Line]:
@@ -148,6 +147,14 @@ def announce(fact: Fact) -> str:
             return f"{fact.call} {fact.name}"
         case ReconcileStarted():
             return f"{fact.call}, asked what became of it"
+        case InputAwaited():
+            return "waits for a person's message"
+        case ApprovalAwaited():
+            return "waits for an approval"
+        case FamilyAwaited():
+            return "waits for its children, which wait for people"
+        case DeliveryAttempted():
+            return f"delivery, attempt {fact.attempt}"
         case _:
             return ""
 

@@ -1,0 +1,142 @@
+"""Where two runs part: the first thing in which they differ that matters, and what each did there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, zip_longest
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..events import Event, InputStaged, Message, RunForked, RunStarted
+from ..ports import Journal
+from ..projections.changes import Change, changes
+from ..projections.essence import essence_of, essences
+from ..projections.moments import Moment, moment_of
+from ..projections.shown import as_json
+from .descent import source_of
+from .reading import head_of, pages
+from .recording import state_at
+
+
+class Divergence(msgspec.Struct, frozen=True):
+    """How two runs compare, by what was asked, said, done and decided; not by ids, times and cost.
+
+    source, common: both are the same up to version `common` of the run `source`, which one or both go on from; "" and 0
+    if they are not related. given: how they were started differently: agent, limits, input; of related runs also the
+    messages that were carried over otherwise than they were. alike: facts after that in which they agree. a, b: the
+    first moments in which they do not; None where a run has no more. changes: from what matters of a's fact to what
+    matters of b's.
+    """
+
+    run_a: str
+    run_b: str
+    source: str
+    common: int
+    given: list[Change]
+    alike: int
+    a: Moment | None
+    b: Moment | None
+    changes: list[Change]
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing that matters is different."""
+        return self.a is None and self.b is None and not self.given
+
+
+class Part(NamedTuple):
+    """Versions after `after` up to `to` of a run, as one part of the life that led to another."""
+
+    run_id: str
+    after: int
+    to: int
+
+
+def diff_runs(journal: Journal, a: str, b: str) -> Divergence:
+    """Where the runs `a` and `b` part. Forks are compared from the point they were forked at.
+
+    Raises:
+        UnknownRun: no such run. LogCorrupt: a log does not decode, or not fold.
+    """
+    mine, theirs = _life(journal, a), _life(journal, b)
+    source, common = "", 0
+    while mine and theirs and mine[0].run_id == theirs[0].run_id:
+        source, common = mine[0].run_id, min(mine[0].to, theirs[0].to)
+        mine, theirs = _without(mine, common), _without(theirs, common)
+    given = _given(journal, a, b, source, common)
+    alike = 0
+    for one, other in zip_longest(
+        essences(_events(journal, mine, bool(source))), essences(_events(journal, theirs, bool(source)))
+    ):
+        if one is None or other is None or one.shape != other.shape:
+            return Divergence(
+                a,
+                b,
+                source,
+                common,
+                given,
+                alike,
+                None if one is None else moment_of(one.event),
+                None if other is None else moment_of(other.event),
+                [] if one is None or other is None else list(changes(one.shape, other.shape)),
+            )
+        alike += 1
+    return Divergence(a, b, source, common, given, alike, None, None, [])
+
+
+def _life(journal: Journal, run_id: str) -> list[Part]:
+    """What led to a run, oldest first: the parts of the runs that it goes on from, and its own."""
+    parts: list[Part] = []
+    to, seen = head_of(journal, run_id), set[str]()
+    while True:
+        seen.add(run_id)
+        found = source_of(journal, run_id)
+        if found is None or found[0].source in seen or journal.run(found[0].source) is None:
+            return [Part(run_id, 0, to), *parts]
+        fork, version = found
+        parts.insert(0, Part(run_id, version, to))
+        run_id, to = fork.source, fork.version
+
+
+def _without(parts: list[Part], common: int) -> list[Part]:
+    first, rest = parts[0], parts[1:]
+    return [Part(first.run_id, common, first.to), *rest] if first.to > common else rest
+
+
+def _events(journal: Journal, parts: list[Part], related: bool) -> Iterator[Event]:
+    """The events of `parts`; of runs that are related, without how they were started."""
+    events = chain.from_iterable(
+        chain.from_iterable(pages(journal, part.run_id, part.after, part.to)) for part in parts
+    )
+    for event in events:
+        if related and isinstance(event.fact, (RunStarted, InputStaged, RunForked)):
+            continue
+        yield event
+
+
+def _given(journal: Journal, a: str, b: str, source: str, common: int) -> list[Change]:
+    """How the two were started: agent, limits, input; and of related ones what they carry that is not the same."""
+    begun_a, begun_b = (essence_of(journal.read(run_id, 0, 1)[0].fact) for run_id in (a, b))
+    found = list(changes(begun_a, begun_b))
+    if not source or a == b:
+        return found
+    mine, theirs = _carried(journal, a, source, common), _carried(journal, b, source, common)
+    if mine is not None and theirs is not None:
+        return [*found, *changes(mine, theirs, "/messages")]
+    return found
+
+
+def _carried(journal: Journal, run_id: str, source: str, common: int) -> list[Any] | None:
+    """The conversation that a run had at the point both have in common; None if it left later, or not from there."""
+    if run_id == source:
+        return _told(state_at(journal, run_id, common).transcript.messages)
+    fork = source_of(journal, run_id)
+    if fork is None or (fork[0].source, fork[0].version) != (source, common):
+        return None
+    return _told(fork[0].messages)
+
+
+def _told(messages: Iterable[Message]) -> list[Any]:
+    told: list[Any] = as_json(list(messages))
+    return told
