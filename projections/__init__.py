@@ -17,7 +17,7 @@ from .bounds import (
 )
 from .fold import Checkpoint, advance, fold
 from .grown import Grown
-from .owed import AskTool, CallModel, CallTool, Expire, Owed, Reserve, RunChild, Wake, outstanding
+from .owed import AskTool, CallModel, CallTool, Expire, Owed, PlanCalls, Reserve, RunChild, Wake, outstanding
 from .run import (
     Doing,
     Governed,
@@ -25,6 +25,7 @@ from .run import (
     OpenChild,
     PendingApproval,
     RunState,
+    calls_of,
     ended,
     evolve,
     notice_key,
@@ -49,6 +50,7 @@ __all__ = [
     "OpenChild",
     "Owed",
     "PendingApproval",
+    "PlanCalls",
     "Reserve",
     "RunChild",
     "RunState",
@@ -57,6 +59,7 @@ __all__ = [
     "Wake",
     "advance",
     "bounds",
+    "calls_of",
     "deadline_ms",
     "ended",
     "estimated_tokens",

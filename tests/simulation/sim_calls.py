@@ -128,7 +128,7 @@ class SimCalls:
 
     # -------------------------------------------------------------- models and tools
 
-    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> Cancellable:
+    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None], reuses: str = "") -> Cancellable:
         return self.begin(lambda: self.ask(agent, request, reply))
 
     def ask(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
