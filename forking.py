@@ -88,7 +88,7 @@ def fork_of(
     if forked.phase and forked.phase not in {phase.name for phase in printed.phases}:
         raise ValueError(f"fork, agent: the run is in phase {forked.phase!r}, which {printed.name!r} does not have")
     forked = _refitted(forked, agent)
-    if not forked.heard and all(message.role == "system" for message in forked.messages):
+    if given.messages and not forked.heard and all(message.role == "system" for message in forked.messages):
         raise ValueError("fork, messages: nothing is left to ask the model; add a Say")
     limits = changed_limits("fork", what.state.limits, given.limits)
     info = structs.replace(

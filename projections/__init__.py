@@ -19,6 +19,7 @@ from .fold import Checkpoint, advance, fold
 from .grown import Grown
 from .owed import AskTool, CallModel, CallTool, Expire, Owed, PlanCalls, Reserve, RunChild, Wake, outstanding
 from .run import (
+    NOT_BEGUN,
     Doing,
     Governed,
     OpenCall,
@@ -37,6 +38,7 @@ from .trace import Trace, evolve_trace, trace_of
 from .transcript import Transcript, estimated_tokens, evolve_transcript
 
 __all__ = [
+    "NOT_BEGUN",
     "AskTool",
     "Bound",
     "CallModel",

@@ -82,6 +82,9 @@ owed, or, when none is, the next step. waiting: for a person's message or approv
 all do. over: finished."""
 
 
+NOT_BEGUN = "forked, not begun"
+"""Why a fork waits."""
+
 REMEMBERED = 1_000
 """Artifacts of calls under way, at most: by these a repeated one is known."""
 

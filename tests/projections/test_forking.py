@@ -21,6 +21,7 @@ from executus.events import (
     Event,
     Fact,
     InputAwaited,
+    OutputRefused,
     RunBegun,
     RunFinished,
     RunForked,
@@ -189,8 +190,12 @@ def test_a_fork_that_is_begun_makes_what_it_inherited_or_does_what_its_source_di
             assert len(then) == 1
         else:
             assert after.over or after.awaits_message or kinds & {"model", "reserve"}
-        assert decide(after, BeginRun(), 60) == [] if not after.over else True
-        real = [fact for fact in life.facts[version:] if isinstance(fact, (StepStarted, RunFinished, InputAwaited))]
+        if not after.over:
+            assert decide(after, BeginRun(), 60) == []
+        following = life.facts[version:]
+        if following and isinstance(following[0], OutputRefused):
+            continue  # only somebody with the agent in hand knows that its last words did not fit
+        real = [fact for fact in following if isinstance(fact, (StepStarted, RunFinished, InputAwaited))]
         own = [fact for fact in then if isinstance(fact, (StepStarted, RunFinished, InputAwaited))]
         if isinstance(events[version - 1].fact, StepCompleted) and not found.to_make and real and own:
             assert type(own[0]) is type(real[0])
