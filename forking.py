@@ -25,6 +25,7 @@ from .ports import NOBODY, Agent, Model, Overrides, Reply
 from .projections import Checkpoint, fold
 from .projections.editing import edited, with_instructions
 from .projections.forking import Inherited, inherited
+from .redaction.raised import masks_errors
 from .starting import Starts
 
 if TYPE_CHECKING:
@@ -147,6 +148,7 @@ def _line(label: str, text: object) -> str:
     return clean_text(text, WORDS)
 
 
+@masks_errors(lambda runtime: runtime._vault.redactor)
 class Forks(Starts):
     """The part of a runtime that forks; see `Runtime`."""
 

@@ -9,9 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from any_life import Life
+from msgspec.structs import replace
 from runtime_support import DEADLINE_S, AsyncGate, facts, stored, tags, wait_for
 
-from executus import Agent, Allowance, DropFrom, Overrides, Reword, Run, Say, ScriptedModel, Usage, tool
+from executus import (
+    Agent,
+    Allowance,
+    BudgetSpent,
+    DropFrom,
+    Overrides,
+    Phase,
+    Reword,
+    Run,
+    Say,
+    ScriptedModel,
+    Usage,
+    tool,
+)
+from executus.actors.reusing import recording_of
 from executus.adapters.models.scripted import call, say
 from executus.errors import MessageRefused, UnknownAgent, UnknownRun
 from executus.events import (
@@ -27,7 +43,7 @@ from executus.events import (
 )
 from executus.journal import verify_run
 from executus.projections import NOT_BEGUN, fold
-from executus.testing import VirtualClock
+from executus.testing import VirtualClock, run_started
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -244,6 +260,38 @@ def test_words_that_do_not_fit_the_schema_are_not_last_words_of_a_fork(opened: A
     assert fork.result(DEADLINE_S).output == "[1]"
 
 
+def test_a_conversation_goes_on_where_it_waited(opened: Any) -> None:
+    world = World("hello", "again")
+    runtime = opened(None, [world.agent])
+    first = runtime.start("a", "Go.", interactive=True)
+    wait_for(first, "input-awaited")
+    fork = runtime.fork(first)
+    fork.begin()
+    wait_for(fork, "input-awaited")
+    assert len(world.asked) == 1
+    fork.send("And then?")
+    wait_for(fork, "input-awaited", 2)
+    fork.end()
+    assert fork.result(DEADLINE_S).output == "again"
+    assert told(first) == ["Go.", "hello"]
+
+
+def test_a_fork_between_two_phases_begins_the_next(opened: Any) -> None:
+    agent = Agent(
+        "a",
+        model=ScriptedModel(lambda request: f"step {request.step}"),
+        phases=[Phase("plan", instructions="Plan."), Phase("act", instructions="Act.")],
+    )
+    runtime = opened(None, [agent])
+    first = runtime.start("a", "Go.")
+    first.result(DEADLINE_S)
+    for tag in ("phase-finished", "phase-started"):
+        for number in (0, 1):
+            fork = runtime.fork(first, version_of(first, tag, number), start=True)
+            assert fork.result(DEADLINE_S).output == "step 2"
+            assert told(fork) == told(first)
+
+
 # ------------------------------------------------------------------ what is different
 
 
@@ -412,6 +460,14 @@ def test_another_agent_is_another_question(opened: Any, overrides: Overrides) ->
     assert len(world.asked) == 2
 
 
+def test_what_is_withheld_or_gone_is_no_recording() -> None:
+    events = Life((run_started("Go."), StepStarted(step=1), StepCompleted(step=1, reply=(Text("hi"),))), 0).events
+    assert list(recording_of(events).steps) == [1]
+    for content in ("locked", "erased"):
+        withheld = [replace(event, content=content) for event in events]
+        assert recording_of(withheld).steps == {}
+
+
 # ------------------------------------------------------------------ who it is, and who pays
 
 
@@ -445,17 +501,15 @@ def test_a_fork_of_a_child_has_no_parent(opened: Any) -> None:
 
 
 def test_the_callers_budget_decides_about_a_fork_as_about_any_run(opened: Any) -> None:
-    from executus import BudgetSpent
-
     world = World(say("hello", usage=USED))
-    runtime = opened(None, [world.agent], budget=[Allowance(window="total", tokens=150)])
+    runtime = opened(None, [world.agent], budget=[Allowance(window="total", tokens=100)])
     first = runtime.start("a", "Go.", caller="alice")
     first.result(DEADLINE_S)
-    fork = runtime.fork(first, 2, start=True)
-    fork.result(DEADLINE_S)
     with pytest.raises(BudgetSpent):
         runtime.fork(first, 2)
-    assert len(world.asked) <= 2
+    fork = runtime.fork(first, 2, caller="bob", start=True)
+    assert fork.result(DEADLINE_S).status == "ok"
+    assert len(world.asked) == 2
 
 
 # ------------------------------------------------------------------ the source
