@@ -17,7 +17,7 @@ from ..projections.editing import Say
 from ..projections.forking import Inherited
 from ..runtime import Runtime
 from .opening import find_run, reading
-from .program import Failure, Misuse
+from .program import Misuse, Unopened
 from .shapes import print_json
 from .words import cut, many, one_line, screen_width
 
@@ -65,7 +65,7 @@ def fork_run(
         with Runtime(db, resume=False, views=None, encryption=key_of_environment()) as runtime:
             run = runtime.fork(source, at, overrides=overrides, elsewhere=True)
     except JournalInUse as error:
-        raise Failure(f"{error}; a run of a live host is forked in that host: Runtime.fork(run, at)") from error
+        raise Unopened(f"{error}; a run of a live host is forked in that host: Runtime.fork(run, at)") from error
     _tell(found, run.id, as_json)
 
 

@@ -76,7 +76,7 @@ def test_a_dry_run_tells_what_would_be_inherited_and_changes_nothing(cli: Run, d
 def test_a_fork_of_a_live_hosts_journal_is_refused_and_its_dry_run_is_not(cli: Run, db: Path, source: str) -> None:
     with Runtime(db, [agent()]):
         refused = cli("fork", source, "--at", 2)
-        assert refused.exit_code == 1
+        assert refused.exit_code == 3
         assert "a run of a live host is forked in that host: Runtime.fork(run, at)" in refused.stderr
         assert cli("fork", source, "--at", 2, "--dry-run").exit_code == 0
 
