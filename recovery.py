@@ -10,6 +10,7 @@ from .actors.recovering import Survey, has_survived
 from .admission import in_tier
 from .errors import ContentWithheld, JournalError, JournalUnavailable, UnknownRun
 from .events import RunStarted
+from .overriding import as_started
 from .ports import Agent, Journal, Model, Recovery, Unfinished
 
 log = logging.getLogger("executus.recovery")
@@ -116,6 +117,7 @@ def _root(started: RunStarted, agents: Mapping[str, Agent], tiers: Mapping[str, 
     if agent is None:
         return f"no agent named {started.agent.name!r} is registered in this host: Runtime(agents=[…])"
     try:
-        return Address(info, in_tier(agent, info.model_tier if info.model_tier != agent.tier else "", tiers))
+        agent = in_tier(agent, info.model_tier if info.model_tier != agent.tier else "", tiers)
+        return Address(info, as_started(agent, started.agent))
     except ValueError as error:
         return str(error)

@@ -52,6 +52,7 @@ from .errors import (
     WouldDeadlock,
 )
 from .events import RunFinished, RunInfo
+from .forking import Forks
 from .handles import Result, Run, wait
 from .journal import BesideJournal, Compacted, Router, Subscription, compact, terms
 from .journal.views import StoredViews
@@ -83,7 +84,6 @@ from .redaction.logs import watch_logs
 from .redaction.raised import masks_errors
 from .redaction.vault import Vault
 from .sealing import Erases
-from .starting import Starts
 from .wiring import (
     Choices,
     LazyArtifacts,
@@ -124,7 +124,7 @@ atexit.register(_close_all)
 
 
 @masks_errors(lambda runtime: runtime.redactor)
-class Runtime(Starts, Erases):
+class Runtime(Forks, Erases):
     """Runs agents, each run an actor on one event log.
 
     path: the journal's file; without one everything stays in memory and is bounded (the last 1,000 finished runs are

@@ -9,13 +9,14 @@ import msgspec
 
 from ..events import EffectClass, OnExpiry, ToolCall
 from ..ports import Agent, ArtifactStore, Critic, Delivery, Journal, ModelRequest, Parcel, Tool, ToolContext
-from ..projections import Checkpoint, OpenCall
+from ..projections import Checkpoint, OpenCall, PlanCalls
 from ..projections.trace import Trace
 from .delegating import ChildOrder
 from .parcel import Handed
 from .pooled import Cancellable
 from .run.messages import (
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReconciled,
     AcceptReply,
     AcceptResult,
@@ -49,9 +50,19 @@ class Calls(Protocol):
     """
 
     def model(
-        self, agent: Agent, request: ModelRequest, reply: Callable[[AcceptReply | AcceptModelFailure], None]
+        self,
+        agent: Agent,
+        request: ModelRequest,
+        reply: Callable[[AcceptReply | AcceptModelFailure], None],
+        reuses: str = "",
     ) -> Cancellable:
-        """Ask the agent's model."""
+        """Ask the agent's model. reuses: the run whose reply to the same step is taken instead, if that run was shown
+        the same.
+        """
+        ...
+
+    def plan(self, agent: Agent, owed: PlanCalls, caller_id: str, reply: Callable[[AcceptPlans], None]) -> Cancellable:
+        """Look at what the calls are that a fork has inherited: nothing is begun by that."""
         ...
 
     def tool(

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ..errors import RunQuarantined
-from ..events import ApprovalAwaited, Event, InputAwaited, RunResumed
+from ..events import ApprovalAwaited, Event, InputAwaited, RunForked, RunResumed
 from ..ports import Recovery
 from .address import Address
 
@@ -98,7 +98,9 @@ def has_survived(tail: Sequence[Event]) -> bool:
     after = tail[1:]
     if not any(isinstance(event.fact, RunResumed) for event in after):
         return False
-    return isinstance(tail[0].fact, (InputAwaited, ApprovalAwaited)) or len({event.at_us for event in after}) > 1
+    last = tail[0].fact
+    waits = isinstance(last, (InputAwaited, ApprovalAwaited)) or (isinstance(last, RunForked) and last.paused)
+    return waits or len({event.at_us for event in after}) > 1
 
 
 def before_the_attempt(

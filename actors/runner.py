@@ -39,7 +39,7 @@ from ..ports import (
     Tool,
     ToolContext,
 )
-from ..projections import OpenCall
+from ..projections import OpenCall, PlanCalls
 from ..projections.ledger import cost_usd
 from ..projections.trace import Trace
 from ..redaction.vault import Vault
@@ -53,10 +53,19 @@ from .parcel import Handed, hand_over, not_handed
 from .pooled import Cancellable, Scheduler
 from .pricing import contained
 from .reconciling import read_answer, read_failure, unknown, who_to_ask
+from .reusing import Recordings
 from .reviews import Reviewer
 from .room import WaitingRoom
 from .run.intake import clean_reply
-from .run.messages import AcceptModelFailure, AcceptReconciled, AcceptReply, AcceptResult, AcceptUnknown, ToolPlan
+from .run.messages import (
+    AcceptModelFailure,
+    AcceptPlans,
+    AcceptReconciled,
+    AcceptReply,
+    AcceptResult,
+    AcceptUnknown,
+    ToolPlan,
+)
 from .saying import said
 from .shown import Shown
 from .threads import ThreadPool
@@ -111,6 +120,7 @@ class CallRunner:
         self._loop.call(scheduler.lend)
         self._threads = ThreadPool("tools", tool_threads)
         self._loading = ThreadPool("loading", LOADING_THREADS)
+        self._recordings = Recordings(journal)
         self._room = WaitingRoom(journal, scheduler)
         self._reviewer = Reviewer(self._limits, self._loop)
         self._delivering = ThreadPool("delivery", DELIVERY_THREADS)  # a hung delivery costs no tool its thread
@@ -119,17 +129,21 @@ class CallRunner:
     # -------------------------------------------------------------- models
 
     def model(
-        self, agent: Agent, request: ModelRequest, reply: Callable[[AcceptReply | AcceptModelFailure], None]
+        self,
+        agent: Agent,
+        request: ModelRequest,
+        reply: Callable[[AcceptReply | AcceptModelFailure], None],
+        reuses: str = "",
     ) -> Cancellable:
-        """Ask the agent's model."""
+        """See `Calls.model`."""
         call = Call(reply, self._limits)
         if self._journal.short(request.run_id):
-            self._room.enter(call, request.run_id, lambda: self._begin_model(agent, request, call))
+            self._room.enter(call, request.run_id, lambda: self._begin_model(agent, request, call, reuses))
         else:
-            self._begin_model(agent, request, call)
+            self._begin_model(agent, request, call, reuses)
         return call
 
-    def _begin_model(self, agent: Agent, request: ModelRequest, call: Call) -> None:
+    def _begin_model(self, agent: Agent, request: ModelRequest, call: Call, reuses: str) -> None:
         if self._closed:
             return
         timeout_s = agent.model_timeout_s
@@ -139,40 +153,28 @@ class CallRunner:
                 return self._failure(request, ModelUnavailable(f"no answer within {timeout_s:g} s"))
 
             self._limits.watch(call, timeout_s, late)
-        self._begin(call, self._ask(agent, request, call))
+        self._begin(call, self._ask(agent, request, call, reuses))
 
     def _begin(self, call: Call, coroutine: Coroutine[Any, Any, None]) -> None:
         task = TaskOnLoop(self._loop, coroutine)
         call.carry(task)
         self._loop.call(task.begin)
 
-    async def _ask(self, agent: Agent, request: ModelRequest, call: Call) -> None:
+    async def _ask(self, agent: Agent, request: ModelRequest, call: Call, reuses: str) -> None:
         began = self._scheduler.awake()
         try:
             if not self._journal.held and not await self._regained(call):
                 return
-            model = agent.model_key
-            if isinstance(model, str):
-                model = self._models.get(model) or await self._found(model)
             entries: dict[str, Delegation] = {}
             if agent.agents or agent.skills:
                 entries = await delegations(agent, request.caller_id, self._palette, self._tiers)
                 specs = (*request.tools, *(entry.spec for entry in entries.values()))
                 request = structs.replace(request, tools=specs)
-            shown: Shown | None = None
-            if request.on_delta is not None:
-                shown = Shown(self._vault.redactor, request.on_delta)
-                request = structs.replace(request, on_delta=shown)
-            if inspect.iscoroutinefunction(model.reply):
-                reply = await model.reply(request)
-            else:
-                answer = await self._in_thread(partial(model.reply, request))
-                reply = await answer if inspect.isawaitable(answer) else answer
-            if not isinstance(reply, Reply):
-                raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
-            reply = self._priced(_checked(self._vault.redactor.texts(reply), model), model)
-            if shown is not None:
-                shown.close()
+            recorded: Reply | None = None
+            if reuses:
+                look = partial(self._recordings.find, reuses, agent, request)
+                recorded = cast("Reply | None", await self._in_thread(look, self._loading))
+            reply = recorded if recorded is not None else await self._reply(agent, request)
         except BaseException as error:  # also what would end the loop: SystemExit in a model is its failure
             if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
                 raise
@@ -188,8 +190,48 @@ class CallRunner:
                     plans=plans,
                     misfit=None if plans or agent.output is None else misfit(reply, agent.output),
                     took_ms=round((self._scheduler.awake() - began) * 1000),
+                    recorded=recorded is not None,
                 )
             )
+
+    async def _reply(self, agent: Agent, request: ModelRequest) -> Reply:
+        """What the model says, checked, masked and priced."""
+        model = agent.model_key
+        if isinstance(model, str):
+            model = self._models.get(model) or await self._found(model)
+        shown: Shown | None = None
+        if request.on_delta is not None:
+            shown = Shown(self._vault.redactor, request.on_delta)
+            request = structs.replace(request, on_delta=shown)
+        if inspect.iscoroutinefunction(model.reply):
+            reply = await model.reply(request)
+        else:
+            answer = await self._in_thread(partial(model.reply, request))
+            reply = await answer if inspect.isawaitable(answer) else answer
+        if not isinstance(reply, Reply):
+            raise ModelRefused(f"model {model.name} returned {type(reply).__name__}; expected Reply")
+        priced: Reply = self._priced(_checked(self._vault.redactor.texts(reply), model), model)
+        if shown is not None:
+            shown.close()
+        return priced
+
+    def plan(self, agent: Agent, owed: PlanCalls, caller_id: str, reply: Callable[[AcceptPlans], None]) -> Cancellable:
+        """See `Calls.plan`."""
+        call = Call(reply, self._limits)
+        if not self._closed:
+            self._begin(call, self._look_at(agent, owed, caller_id, call))
+        return call
+
+    async def _look_at(self, agent: Agent, owed: PlanCalls, caller_id: str, call: Call) -> None:
+        try:
+            entries = await delegations(agent, caller_id, self._palette, self._tiers)
+            plans = tuple([self._plan(agent, entries, asked) for asked in owed.asked])
+        except BaseException as error:  # also what would end the loop
+            if isinstance(error, asyncio.CancelledError) and (call.over or self._closed):
+                raise
+            why = f"it could not be prepared: {said(error, name=True)}"
+            plans = tuple([ToolPlan(refusal=why) for _ in owed.asked])
+        call.answer(AcceptPlans(step=owed.step, plans=plans))
 
     async def _regained(self, call: Call) -> bool:
         """See `wait_until_held`; for what is begun on the loop. False if nobody wants it any more."""

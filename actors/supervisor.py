@@ -23,7 +23,7 @@ from ..errors import (
     UnknownRun,
 )
 from ..events import RunFinished, RunInfo, RunStarted, Status
-from ..ports import Agent
+from ..ports import NOBODY, Agent
 from ..projections import OpenChild, RunState, ended
 from .address import Address
 from .calls import Loaded
@@ -235,7 +235,7 @@ class Supervisor(PooledActor):
         info = RunInfo(
             run_id=child.run_id, name=child.name, caller_id=parent.info.caller_id, parent_run_id=parent.run_id
         )
-        address = Address(info, Agent(child.name, model="none:none"))  # it is never asked anything
+        address = Address(info, Agent(child.name, model=NOBODY))  # it is never asked anything
         address.orphaned, address.why_orphaned = status, why
         self.directory[address.run_id] = address
         return address

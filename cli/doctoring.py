@@ -19,10 +19,12 @@ from ..events import (
     Event,
     InputAwaited,
     RunFinished,
+    RunForked,
     ToolOutcomeUnknown,
 )
 from ..journal import OutsideReader
 from ..ports import RunSummary
+from ..projections import NOT_BEGUN
 from ..projections.outbox import Sending, evolve_sending
 from ..projections.overview import Overview, overview
 from .opening import find_run, hosted, owning, reading
@@ -36,6 +38,7 @@ Kind = Literal[
     "quarantined",
     "orphaned",
     "waiting",
+    "forked",
     "approval",
     "input",
     "suspended",
@@ -60,6 +63,7 @@ HEADINGS: Final[dict[Kind, tuple[str, str, bool]]] = {
         "open the journal with a host that has it; a child goes on with its parent",
         True,
     ),
+    "forked": ("Forked, not begun", "Run.begin in a host that has its agent, or Run.cancel; nothing is wrong", False),
     "approval": ("Waiting for somebody's yes or no", "answer with Run.approve or Run.deny in the host", True),
     "input": ("Waiting for a person's message", "Run.send or Run.end in the host; nothing is wrong", False),
     "suspended": ("Suspended: no host runs them", "open the journal with a Runtime that has their agents", True),
@@ -152,12 +156,19 @@ def _unfinished(journal: OutsideReader, standings: Standings) -> Iterator[Findin
             yield Finding(
                 "orphaned", row.run_id, row.agent, row.changed_at_us, f"its parent is {row.info.parent_run_id}"
             )
+        elif status == "waiting" and why == NOT_BEGUN:
+            yield Finding("forked", row.run_id, row.agent, row.changed_at_us, _forked_from(log))
         elif status == "waiting" and why:
             yield Finding("waiting", row.run_id, row.agent, since_us, why)
         elif status == "suspended":
             yield Finding("suspended", row.run_id, row.agent, row.changed_at_us, row.doing)
         yield from _people(row, log)
         yield from _unknown(row.run_id, row.agent, log, 0.0)
+
+
+def _forked_from(log: list[Event]) -> str:
+    fork = next((event.fact for event in log[:3] if isinstance(event.fact, RunForked)), None)
+    return NOT_BEGUN if fork is None else f"from {fork.source}, version {fork.version}"
 
 
 def _is_orphan(journal: OutsideReader, row: Overview) -> bool:
@@ -173,7 +184,8 @@ def _people(row: Overview, log: list[Event]) -> Iterator[Finding]:
     for one in row.state.governed.approvals:
         why = f"{one.name} ({one.call}): {one.question}" if one.question else f"{one.name} ({one.call})"
         yield Finding("approval", row.run_id, row.agent, asked.get(one.call, row.changed_at_us), why)
-    if row.state.doing == "waiting" and not row.state.governed.approvals:
+    state = row.state
+    if state.doing == "waiting" and not (state.governed.approvals or state.governed.paused):
         since = [event.at_us for event in log if isinstance(event.fact, (InputAwaited, ApprovalAwaited))]
         yield Finding("input", row.run_id, row.agent, since[-1] if since else row.changed_at_us, "")
 

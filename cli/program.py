@@ -259,6 +259,61 @@ def tail(run: str | None, follow: bool, after: int | None, lines: int, db: Path,
     tail_events(db, run, follow=follow, after=after, lines=lines, as_json=as_json)
 
 
+@executus.command(short_help="Go on from any event of a run.")
+@click.argument("run")
+@click.option("--at", type=int, metavar="VERSION", help="The event to go on from; by default the newest.")
+@click.option("--say", multiple=True, metavar="TEXT", help="What a person says next; may be repeated.")
+@click.option("--model", metavar="NAME", help="Another model.")
+@click.option("--instructions", metavar="TEXT", help="Other instructions.")
+@click.option(
+    "--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="Another limit, such as steps=20; may be repeated."
+)
+@click.option(
+    "--result", "results", multiple=True, metavar="CALL=TEXT", help="What the tool of a call answered instead."
+)
+@click.option("--dry-run", is_flag=True, help="Only tell what would be inherited; also while a host is writing.")
+@db_option
+@json_option
+def fork(
+    run: str,
+    at: int | None,
+    say: tuple[str, ...],
+    model: str | None,
+    instructions: str | None,
+    limits: tuple[str, ...],
+    results: tuple[str, ...],
+    dry_run: bool,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Make a new run that goes on from where RUN stood after its event VERSION (`executus show RUN --events`).
+
+    It inherits results, never effects: calls that were not started are its to make, pure ones that were under way are
+    made again, the outcome of others is told as unknown. It waits until a host that has its agent begins it. RUN is
+    not touched. No host may have the journal open, except for --dry-run; in a live one say Runtime.fork.
+
+    \b
+    Examples:
+      executus fork 9f3c21aa --at 12 --dry-run
+      executus fork 9f3c21aa --at 12 --say "Look at the logs first." --limit steps=30
+      executus fork 9f3c21aa --at 12 --result "3.0=the file is empty"
+    """
+    from .forking import fork_run
+
+    fork_run(
+        db,
+        run,
+        at=at,
+        say=say,
+        model=model,
+        instructions=instructions,
+        limits=limits,
+        results=results,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
 @executus.command("import", short_help="Take in recorded conversations.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True, path_type=Path))
 @click.option(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ..errors import JournalError, UnknownRun
 from ..events import RunStarted
 from ..ports import Journal, Recovery
+from ..projections import NOT_BEGUN
 from ..projections.overview import Overview
 
 MOST_LEVELS = 100
@@ -34,6 +35,8 @@ class Standings:
         why = self._above(row.info.parent_run_id)
         if why:
             return "waiting", why
+        if row.state.governed.paused:
+            return "waiting", NOT_BEGUN
         if row.status in ("running", "new") and not self.alive:
             return "suspended", "no host has this journal open"
         return row.status, ""

@@ -34,6 +34,8 @@ from .family import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    Reuse,
+    RunBegun,
     RunForked,
 )
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
@@ -67,6 +69,7 @@ from .supervision import (
 )
 from .values import (
     AgentPrint,
+    Edit,
     EffectClass,
     Image,
     InputPart,
@@ -121,6 +124,7 @@ __all__ = [
     "Delivered",
     "DeliveryAttempted",
     "DeliveryFailed",
+    "Edit",
     "EffectClass",
     "ErrorLogged",
     "Event",
@@ -146,7 +150,9 @@ __all__ = [
     "PhaseStarted",
     "ReconcileStarted",
     "ReplyPart",
+    "Reuse",
     "Role",
+    "RunBegun",
     "RunFinished",
     "RunForked",
     "RunInfo",

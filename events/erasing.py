@@ -41,6 +41,7 @@ from .family import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    RunBegun,
     RunForked,
 )
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
@@ -68,7 +69,7 @@ from .supervision import (
     HostSlept,
     SoftTimeoutReached,
 )
-from .values import Image, InputPart, Message, Part, ReplyPart, Text, Thinking, ToolCall, ToolResult
+from .values import Edit, Image, InputPart, Message, Part, ReplyPart, Text, Thinking, ToolCall, ToolResult
 
 TOMBSTONE: Final = "[erased]"
 """Stands where text was."""
@@ -106,6 +107,7 @@ def erased(fact: Fact) -> Fact:
             | FamilyAwaited()
             | ChildWaited()
             | ChildWentOn()
+            | RunBegun()
             | ApprovalGranted()
             | ApprovalExpired()
             | DeliveryAttempted()
@@ -155,9 +157,7 @@ def erased(fact: Fact) -> Fact:
         case PhaseStarted():
             return replace(fact, instructions=_gone(fact.instructions), input=_parts(fact.input))
         case RunForked():
-            messages = tuple([Message(one.role, _parts(one.parts)) for one in fact.messages])
-            outputs = tuple([(phase, _gone(output)) for phase, output in fact.outputs])
-            return replace(fact, messages=messages, outputs=outputs, output=_gone(fact.output))
+            return _forked(fact)
         case InputStaged():
             return replace(fact, name=_gone(fact.name), media_type=_name(fact.media_type), sha256="")
         case ArtifactStored():  # of a sealed run, its address is that of sealed bytes, and needed to find them
@@ -168,6 +168,20 @@ def erased(fact: Fact) -> Fact:
             return Opaque(tag=fact.tag, schema=fact.schema, payload=b"\x80")
         case _:
             assert_never(fact)
+
+
+def _forked(fact: RunForked) -> RunForked:
+    return replace(
+        fact,
+        messages=tuple([Message(one.role, _parts(one.parts)) for one in fact.messages]),
+        heard=tuple([Message(one.role, _parts(one.parts)) for one in fact.heard]),
+        answers=tuple([None if one is None else _result(one) for one in fact.answers]),
+        outputs=tuple([(phase, _gone(output)) for phase, output in fact.outputs]),
+        output=_gone(fact.output),
+        edits=tuple(
+            [Edit(what=_name(one.what), before=_gone(one.before), after=_gone(one.after)) for one in fact.edits]
+        ),
+    )
 
 
 def at_rest(event: Event) -> Event:
@@ -210,6 +224,10 @@ def _parts(parts: tuple[AnyPart, ...]) -> tuple[AnyPart, ...]:
     return tuple(left)
 
 
+def _result(part: ToolResult) -> ToolResult:
+    return ToolResult(_name(part.id), _name(part.name), _gone(part.text), part.is_error)
+
+
 def _part(part: Image | Thinking | ToolCall | ToolResult) -> Image | Thinking | ToolCall | ToolResult:
     match part:
         case Image():
@@ -220,6 +238,6 @@ def _part(part: Image | Thinking | ToolCall | ToolResult) -> Image | Thinking | 
         case ToolCall():
             return ToolCall(_name(part.id), _name(part.name))
         case ToolResult():
-            return ToolResult(_name(part.id), _name(part.name), _gone(part.text), part.is_error)
+            return _result(part)
         case _:
             assert_never(part)

@@ -21,6 +21,7 @@ from .family import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    RunBegun,
     RunForked,
 )
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
@@ -135,6 +136,8 @@ class StepCompleted(FactStruct, frozen=True):
     """The model that answered, when the provider says so."""
     response_id: str = ""
     took_ms: int = 0
+    recorded: bool = False
+    """The reply is that of the source's same step, the model was not asked, and nothing was spent."""
 
 
 @final
@@ -275,6 +278,7 @@ Fact: TypeAlias = (
     | PhaseFinished
     | OutputRefused
     | RunForked
+    | RunBegun
     | InputStaged
     | ArtifactStored
     | DeliveryAttempted

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Literal, final
 
 from .shape import FactStruct
-from .values import InputPart, Limits, Message, Status, Totals
+from .values import Edit, InputPart, Limits, Message, Status, StopReason, ToolResult, Totals
+
+Reuse = Literal["never", "recorded"]
+"""recorded: a model call that would be shown what the source's same step was shown is answered as that was."""
 
 
 @final
@@ -92,6 +95,14 @@ class RunForked(FactStruct, frozen=True):
     hash: of that event. messages: the conversation so far. outputs, phase: finished phases with their outputs in
     order, and the one to go on with. totals: what was spent before, which limits count and statistics do not.
     noticed: the notices the model was already given. inputs are inherited, effects never repeated.
+
+    Where it does not stand between two steps: answers: one for each call of the last message, None for the calls that
+    this run is to make. said: why the model stopped, if the last message are its last words and nothing came of them
+    yet. heard: what was said and no step has read. turn_from, phase_from: the step after which a person last spoke, and
+    what was spent when the phase began; -1 and None count both from here.
+
+    paused: it does nothing before `RunBegun`. reuse: where its replies may come from instead of the model. edits: what
+    was made different on purpose.
     """
 
     source: str
@@ -103,3 +114,19 @@ class RunForked(FactStruct, frozen=True):
     totals: Totals = Totals()
     noticed: tuple[str, ...] = ()
     output: str = ""
+    answers: tuple[ToolResult | None, ...] = ()
+    said: StopReason | None = None
+    heard: tuple[Message, ...] = ()
+    turn_from: int = -1
+    phase_from: Totals | None = None
+    paused: bool = False
+    reuse: Reuse = "never"
+    edits: tuple[Edit, ...] = ()
+
+
+@final
+class RunBegun(FactStruct, frozen=True):
+    """A fork that was paused was told to begin. waited_ms: how long it had waited for that."""
+
+    by: str = ""
+    waited_ms: int = 0

@@ -36,6 +36,7 @@ from .family import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    RunBegun,
     RunForked,
 )
 from .files import ArtifactStored, Delivered, DeliveryAttempted, DeliveryFailed, InputStaged
@@ -106,7 +107,8 @@ FACTS: Final[dict[str, tuple[type[FactStruct], int]]] = {
     "phase-started": (PhaseStarted, 1),
     "phase-finished": (PhaseFinished, 1),
     "output-refused": (OutputRefused, 1),
-    "run-forked": (RunForked, 1),
+    "run-forked": (RunForked, 2),
+    "run-begun": (RunBegun, 1),
     "input-staged": (InputStaged, 1),
     "artifact-stored": (ArtifactStored, 1),
     "delivery-attempted": (DeliveryAttempted, 1),

@@ -12,8 +12,14 @@ from typing import Any, Final, TypeAlias
 Payload: TypeAlias = dict[str, Any]
 Upcast: TypeAlias = Callable[[Payload], Payload]
 
-UPCASTS: Final[Mapping[tuple[str, int], Upcast]] = {}
-"""(tag, schema version it reads) -> the step to the next version. Empty until a released schema changes."""
+
+def _forked(payload: Payload) -> Payload:
+    """Nothing is renamed. The schema is a new one since a host that does not know of `paused` would work on the run."""
+    return payload
+
+
+UPCASTS: Final[Mapping[tuple[str, int], Upcast]] = {("run-forked", 1): _forked}
+"""(tag, schema version it reads) -> the step to the next version."""
 
 
 def upcast(

@@ -198,6 +198,18 @@ class AgentPrint(Value, frozen=True, kw_only=True):
     fingerprint: str = ""
     phases: tuple[PhasePrint, ...] = ()
     kind: Literal["agent", "skill"] = "agent"
+    overridden: tuple[str, ...] = ()
+    """What of it is another than the agent's of that name, for this run alone: "model", "tools"."""
+
+
+class Edit(Value, frozen=True, kw_only=True):
+    """Something that was made different in a fork. what: such as "model", "limits.max_steps", "messages.3" or
+    "results.2.0". before, after: as text, the head of it; empty if there was, or is, none.
+    """
+
+    what: str
+    before: str = ""
+    after: str = ""
 
 
 class RunStats(Value, frozen=True, kw_only=True):

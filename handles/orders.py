@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..actors.run.asking import Asked, UrgentAsked
 from ..actors.run.messages import (
     ApproveCall,
+    BeginRun,
     CancelRun,
     DenyCall,
     EndRun,
@@ -22,7 +23,7 @@ from ..actors.run.messages import (
 )
 from ..errors import MessageRefused
 from ..events import InputPart, Measure, RunFinished
-from ..ports import MOST
+from ..ports import MOST, NOBODY
 from ..redaction.raised import masks_errors
 from .parts import as_parts
 from .waiting import wait, wait_async
@@ -47,6 +48,21 @@ class Orders:
         def state(self) -> RunState:
             """Where the run stands."""
             ...
+
+    def begin(self, *, by: str = "", timeout: float | None = 60.0) -> None:
+        """Begin a fork, which waits for this; one that has begun stays as it is."""
+        self._order("begin", self._beginning(by), timeout)
+
+    async def begin_async(self, *, by: str = "", timeout: float | None = 60.0) -> None:
+        """`begin` for event loops."""
+        await self._order_async(self._beginning(by), timeout)
+
+    def _beginning(self, by: str) -> BeginRun:
+        address = self._runtime.address(self.id)
+        if address is not None and address.agent.model == NOBODY:
+            why = f"its agent {address.agent.name!r} is not in this runtime; begin it in a host that has it"
+            raise MessageRefused(self.id, "begin", why)
+        return BeginRun(by=_text("begin, by", by))
 
     def steer(self, text: str, *, by: str = "", timeout: float | None = 60.0) -> None:
         """Give advice that the model reads at its next step."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ..errors import LogCorrupt, RunQuarantined, UnknownFact, UnknownRun
+from ..errors import JournalError, LogCorrupt, RunQuarantined, UnknownFact, UnknownRun
 from ..events import ArtifactStored, ChildFinished, ChildStarted, Message, RunFinished, Status
-from ..projections import Checkpoint, PendingApproval, RunState
+from ..projections import NOT_BEGUN, Checkpoint, PendingApproval, RunState
 from ..redaction.raised import masks_errors
 from .orders import Orders
 from .result import Result
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
-"""How a run stands. waiting: for a person's message or approval, its own or its children's, for room on the disk
-(`Runtime.no_room`), or for what `Run.reason` says. quarantined: set aside, as it failed repeatedly or its log cannot be
-read. suspended: it is unfinished, and nobody takes it up here."""
+"""How a run stands. waiting: for a message or an approval of a person, its own or its children's, to be begun, for room on
+the disk (`Runtime.no_room`), or for what `Run.reason` says. quarantined: set aside, as it failed repeatedly or its log
+cannot be read. suspended: it is unfinished, and nobody takes it up here."""
 
 
 @masks_errors(lambda run: run._runtime.redactor)
@@ -65,9 +65,16 @@ class Run(Orders):
     @property
     def reason(self) -> str:
         """Why the run is not at work in this runtime, which should have it: no agent of its name is registered, its
-        parent is quarantined, or what led to its own quarantine. "" for every other run.
+        parent is quarantined, or what led to its own quarantine; or it is a fork that nobody has begun. "" for every
+        other run.
         """
-        return self._runtime.why_waiting(self.id)
+        why = self._runtime.why_waiting(self.id)
+        if why:
+            return why
+        try:
+            return NOT_BEGUN if self.state().governed.paused else ""
+        except (JournalError, UnknownRun):
+            return ""
 
     def checkpoint(self) -> Checkpoint:
         """The fold of the run's durable facts: state, transcript and version."""

@@ -6,7 +6,7 @@ Also here: what crosses those ports, and `Agent`, what a host asks to be run. No
 if __name__ != "executus.ports":  # loaded a second time under a wrong name: two copies of every class
     raise ImportError(f"import executus.ports, not {__name__}")
 
-from .agents import MOST, Agent, Delegate, Phase, Progress, Skill, is_seconds
+from .agents import MOST, NOBODY, Agent, Delegate, Phase, Progress, Skill, is_seconds
 from .budget import Allowance, Budget, Window
 from .family import Palette
 from .files import ArtifactStore, Delivery, FileStager, InputFile, Parcel
@@ -21,6 +21,7 @@ from .journal import (
     request_key_of,
 )
 from .models import Delta, Model, ModelRequest, Prices, Reply, ToolSpec
+from .overrides import Overrides
 from .sealing import Cipher, Encryption, KeySource
 from .supervision import Continue, Critic, Extend, Judged, Kill, Raise, Review, Steer, Verdict
 from .system import Clock, Ids
@@ -70,9 +71,11 @@ __all__ = [
     "KeySource",
     "Kill",
     "MOST",
+    "NOBODY",
     "Model",
     "ModelRequest",
     "NeedsSecrets",
+    "Overrides",
     "Palette",
     "Parcel",
     "Phase",

@@ -23,6 +23,10 @@ MOST = 1 << 53
 """Whole numbers stay below this, so that every reader of a log can hold them."""
 
 
+NOBODY = "none:none"
+"""The model of an agent that is not in this host: it is never asked anything."""
+
+
 def is_seconds(value: object) -> bool:
     """Whether `value` may be stored as a time limit: a plain int or float above 0 (no bool, no Decimal), or None."""
     return value is None or (type(value) in (int, float) and value > 0)  # type: ignore[operator]

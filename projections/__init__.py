@@ -17,14 +17,16 @@ from .bounds import (
 )
 from .fold import Checkpoint, advance, fold
 from .grown import Grown
-from .owed import AskTool, CallModel, CallTool, Expire, Owed, Reserve, RunChild, Wake, outstanding
+from .owed import AskTool, CallModel, CallTool, Expire, Owed, PlanCalls, Reserve, RunChild, Wake, outstanding
 from .run import (
+    NOT_BEGUN,
     Doing,
     Governed,
     OpenCall,
     OpenChild,
     PendingApproval,
     RunState,
+    calls_of,
     ended,
     evolve,
     notice_key,
@@ -36,6 +38,7 @@ from .trace import Trace, evolve_trace, trace_of
 from .transcript import Transcript, estimated_tokens, evolve_transcript
 
 __all__ = [
+    "NOT_BEGUN",
     "AskTool",
     "Bound",
     "CallModel",
@@ -49,6 +52,7 @@ __all__ = [
     "OpenChild",
     "Owed",
     "PendingApproval",
+    "PlanCalls",
     "Reserve",
     "RunChild",
     "RunState",
@@ -57,6 +61,7 @@ __all__ = [
     "Wake",
     "advance",
     "bounds",
+    "calls_of",
     "deadline_ms",
     "ended",
     "estimated_tokens",

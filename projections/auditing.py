@@ -47,6 +47,7 @@ from ..events import (
     PhaseFinished,
     PhaseStarted,
     ReconcileStarted,
+    RunBegun,
     RunFinished,
     RunForked,
     RunResumed,
@@ -156,6 +157,7 @@ class Auditor:
             PhaseFinished: self._phase_finished,
             OutputRefused: self._output_refused,
             RunForked: self._run_forked,
+            RunBegun: self._run_begun,
             InputStaged: self._input_staged,
             ArtifactStored: self._artifact_stored,
             DeliveryAttempted: self._delivery_attempted,
@@ -202,6 +204,12 @@ class Auditor:
         run.forked_from, run.forked_version = name(fact.source), fact.version
         run.steps_before = fact.totals.steps
         run.output, run.phase = text(fact.output), name(fact.phase)
+
+        if fact.paused:
+            run.status, run.doing = "waiting", "waiting"
+
+    def _run_begun(self, run: RunRow, event: Event, fact: RunBegun) -> None:
+        self._goes_on(run, fact.waited_ms)
 
     def _run_resumed(self, run: RunRow, event: Event, fact: RunResumed) -> None:
         run.resumed += 1

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ..events import ToolCall
 from .bounds import deadline_ms, soft_timeout_ms
 from .run import OpenCall, OpenChild, RunState
 
@@ -23,6 +24,17 @@ class CallTool(msgspec.Struct, frozen=True, gc=False):
 
     key: str
     call: OpenCall
+
+
+class PlanCalls(msgspec.Struct, frozen=True, gc=False):
+    """Owed by a fork that begins: what is to be known about `calls`, those of step `step` that it is to make. asked:
+    each, as the model asked for it.
+    """
+
+    key: str
+    step: int
+    calls: tuple[str, ...]
+    asked: tuple[ToolCall, ...]
 
 
 class AskTool(msgspec.Struct, frozen=True, gc=False):
@@ -64,7 +76,12 @@ class Expire(msgspec.Struct, frozen=True, gc=False):
     at_us: int
 
 
-Owed: TypeAlias = CallModel | CallTool | AskTool | RunChild | Reserve | Wake | Expire
+Owed: TypeAlias = CallModel | PlanCalls | CallTool | AskTool | RunChild | Reserve | Wake | Expire
+
+
+def _plan(state: RunState, calls: tuple[str, ...]) -> PlanCalls:
+    asked = tuple([state.asked[int(call.rpartition(".")[2])] for call in calls])
+    return PlanCalls(f"plan:{state.step}", state.step, calls, asked)
 
 
 def outstanding(state: RunState) -> list[Owed]:
@@ -88,6 +105,8 @@ def outstanding(state: RunState) -> list[Owed]:
                 for call in state.open_calls
             ]
         )
+        if governed.unplanned:
+            owed.append(_plan(state, governed.unplanned))
         if governed.budgeted and state.between_steps:
             owed.append(Reserve(f"reserve:{state.step + 1}:1", state.step + 1, 1, 0))
     elif doing == "backoff":

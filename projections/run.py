@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias, assert_never
 
 import msgspec
@@ -48,10 +49,12 @@ from ..events import (
     OnExpiry,
     Opaque,
     OutputRefused,
+    Part,
     PhaseFinished,
     PhasePrint,
     PhaseStarted,
     ReconcileStarted,
+    RunBegun,
     RunFinished,
     RunForked,
     RunResumed,
@@ -62,6 +65,7 @@ from ..events import (
     StepCompleted,
     StepFailed,
     StepStarted,
+    StopReason,
     Text,
     ToolCall,
     ToolFinished,
@@ -74,9 +78,12 @@ from ..events import (
 
 Doing: TypeAlias = Literal["new", "model", "backoff", "tools", "waiting", "over"]
 """new: nothing happened. model: a model call is owed. backoff: it failed and is tried again later. tools: results are
-owed, or, when none is, the next step. waiting: for a person's message or approval, or for children that all do. over:
-finished."""
+owed, or, when none is, the next step. waiting: for a person's message or approval, to be begun, or for children that
+all do. over: finished."""
 
+
+NOT_BEGUN = "forked, not begun"
+"""Why a fork waits."""
 
 REMEMBERED = 1_000
 """Artifacts of calls under way, at most: by these a repeated one is known."""
@@ -129,6 +136,10 @@ class Governed(msgspec.Struct, frozen=True, gc=False):
     phase_from, phase_from_ms: what was spent, and the time, when the phase began. family: spent by finished children.
     carried: spent by the run this one goes on from. kept: what calls that are not over have stored. input: kept for
     phases. killed: by the critic, or whom it names.
+
+    Of a fork. paused: it waits to be begun. unplanned: calls of the newest reply that it is to make, before anybody has
+    looked at them. said: why the model stopped, if nothing has come of its last words yet. reuses: the run whose
+    replies may answer its model calls, as long as it is shown the same.
     """
 
     root: str = ""
@@ -153,6 +164,10 @@ class Governed(msgspec.Struct, frozen=True, gc=False):
     approvals: tuple[PendingApproval, ...] = ()
     kept: tuple[ArtifactStored, ...] = ()
     exceeded: Measure | None = None
+    paused: bool = False
+    unplanned: tuple[str, ...] = ()
+    said: StopReason | None = None
+    reuses: str = ""
 
 
 class RunState(msgspec.Struct, frozen=True, gc=False):
@@ -215,12 +230,14 @@ class RunState(msgspec.Struct, frozen=True, gc=False):
     def between_steps(self) -> bool:
         """Whether nothing is under way and the next step has not begun: it waits for its budget."""
         governed = self.governed
-        return self.doing == "tools" and not (self.open_calls or governed.children or governed.approvals)
+        under_way = self.open_calls or governed.children or governed.approvals or governed.unplanned
+        return self.doing == "tools" and not under_way
 
     @property
     def awaits_message(self) -> bool:
-        """Whether it waits for a person's next message, and not for an approval or a child."""
-        return self.doing == "waiting" and not (self.governed.approvals or self.governed.children)
+        """Whether it waits for a person's next message, and not for an approval, a child or its beginning."""
+        governed = self.governed
+        return self.doing == "waiting" and not (governed.approvals or governed.children or governed.paused)
 
 
 def evolve(state: RunState, fact: Fact) -> RunState:
@@ -233,6 +250,8 @@ def evolve(state: RunState, fact: Fact) -> RunState:
         return _completed(state, fact)
     if type(fact) is ToolStarted:
         call = OpenCall(fact.call, fact.name, fact.effect, _arguments(state, fact.call))
+        if state.governed.unplanned:
+            state = _planned(state, fact.call)
         return replace(state, doing="tools", open_calls=(*state.open_calls, call), tool_calls=state.tool_calls + 1)
     if type(fact) is ToolFinished:
         return _closed(state, fact.call)
@@ -240,7 +259,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
         case ToolOutcomeUnknown():
             return _closed(state, fact.call)
         case ToolRefused():
-            return state
+            return _planned(state, fact.call)
         case ReconcileStarted() | ToolReconciled():
             asking = type(fact) is ReconcileStarted
             calls = [
@@ -278,7 +297,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
                 error=fact.stats.error,
                 output=fact.stats.output,
                 runtime_ms=round(fact.stats.runtime_s * 1000),
-                governed=replace(state.governed, children=(), approvals=(), kept=()),
+                governed=replace(state.governed, children=(), approvals=(), kept=(), paused=False, unplanned=()),
             )
         case ApprovalGranted() | ApprovalDenied() | ApprovalExpired():
             doing: Doing = "tools" if state.doing == "waiting" else state.doing
@@ -291,6 +310,7 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             family = governed.family.plus(fact.spent)
             return replace(state, governed=replace(governed, children=left_children, family=family))
         case ChildStarted():
+            state = _planned(state, fact.call)
             child = OpenChild(fact.call, fact.name, fact.run_id, fact.kind, _arguments(state, fact.call), fact.limits)
             governed = replace(state.governed, children=(*state.governed.children, child))
             return replace(state, doing="tools", tool_calls=state.tool_calls + 1, governed=governed)
@@ -318,6 +338,9 @@ def evolve(state: RunState, fact: Fact) -> RunState:
             return replace(state, doing="tools", asked=(), governed=governed)
         case RunForked():
             return _forked(state, fact)
+        case RunBegun():
+            governed = replace(state.governed, paused=False, said=None)
+            return replace(state, doing="tools", waited_ms=state.waited_ms + fact.waited_ms, governed=governed)
         case ArtifactStored():
             if all(call.call != fact.call for call in state.open_calls):
                 return state
@@ -370,7 +393,8 @@ def _governed(
                 fact.default,
                 fact.question,
             )
-            return replace(governed, approvals=(*governed.approvals, pending))
+            unplanned = tuple([call for call in governed.unplanned if call != fact.call])
+            return replace(governed, approvals=(*governed.approvals, pending), unplanned=unplanned)
         case SoftTimeoutReached():
             return replace(governed, soft_reached=True)
         case DeadlineExtended():
@@ -426,28 +450,55 @@ def _started(fact: RunStarted) -> RunState:
     )
 
 
+def _planned(state: RunState, call: str) -> RunState:
+    governed = state.governed
+    if call not in governed.unplanned:
+        return state
+    return replace(
+        state, governed=replace(governed, unplanned=tuple([one for one in governed.unplanned if one != call]))
+    )
+
+
 def _forked(state: RunState, fact: RunForked) -> RunState:
     """What the source had is counted by limits, not by statistics; time begins anew."""
     names = [phase.name for phase in state.governed.phases]
+    step = fact.totals.steps
+    asked = calls_of(fact.messages[-1].parts) if fact.answers and fact.messages else ()
     governed = replace(
         state.governed,
         carried=fact.totals,
         noticed=fact.noticed,
         outputs=fact.outputs,
         phase_index=names.index(fact.phase) if fact.phase in names else -1,
-        phase_from=fact.totals,
+        phase_from=fact.totals if fact.phase_from is None else fact.phase_from,
+        paused=fact.paused,
+        unplanned=tuple(
+            [f"{step}.{index}" for index, _ in enumerate(asked) if fact.answers[index : index + 1] == (None,)]
+        ),
+        said=fact.said,
+        reuses=fact.source if fact.reuse == "recorded" else "",
     )
+    turn_from = step if state.interactive else 0
     return replace(
         state,
-        step=fact.totals.steps,
-        turn_from=fact.totals.steps if state.interactive else 0,
+        doing="waiting" if fact.paused else "tools",
+        step=step,
+        turn_from=turn_from if fact.turn_from < 0 else fact.turn_from,
+        asked=asked,
         output=fact.output,
         governed=governed,
     )
 
 
+def calls_of(parts: Iterable[Part]) -> tuple[ToolCall, ...]:
+    """The tool calls of a reply."""
+    return tuple([part for part in parts if type(part) is ToolCall])
+
+
 def _completed(state: RunState, fact: StepCompleted) -> RunState:
-    asked = tuple([part for part in fact.reply if type(part) is ToolCall])
+    asked = calls_of(fact.reply)
+    if state.governed.reuses and not fact.recorded:
+        state = replace(state, governed=replace(state.governed, reuses=""))
     text = "".join([part.text for part in fact.reply if type(part) is Text])
     usage = fact.usage
     return replace(

@@ -47,6 +47,7 @@ from ..events import (
     PhaseFinished,
     PhaseStarted,
     ReconcileStarted,
+    RunBegun,
     RunFinished,
     RunForked,
     RunResumed,
@@ -114,7 +115,7 @@ def tell(fact: Fact) -> list[Line]:
             return [approval_line(fact)]
         case ChildStarted() | ChildFinished() | ChildWaited() | ChildWentOn():
             return [child_line(fact)]
-        case PhaseStarted() | PhaseFinished() | OutputRefused() | RunForked():
+        case PhaseStarted() | PhaseFinished() | OutputRefused() | RunForked() | RunBegun():
             return [family_line(fact)]
         case InputStaged() | ArtifactStored() | Delivered() | DeliveryFailed():
             return [file_line(fact)]

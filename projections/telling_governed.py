@@ -30,6 +30,7 @@ from ..events import (
     OutputRefused,
     PhaseFinished,
     PhaseStarted,
+    RunBegun,
     RunForked,
     SoftTimeoutReached,
 )
@@ -113,7 +114,7 @@ def child_line(fact: ChildStarted | ChildFinished | ChildWaited | ChildWentOn) -
             assert_never(fact)
 
 
-def family_line(fact: PhaseStarted | PhaseFinished | OutputRefused | RunForked) -> Line:
+def family_line(fact: PhaseStarted | PhaseFinished | OutputRefused | RunForked | RunBegun) -> Line:
     """Phases, and where a run comes from."""
     match fact:
         case PhaseStarted():
@@ -123,7 +124,11 @@ def family_line(fact: PhaseStarted | PhaseFinished | OutputRefused | RunForked) 
         case OutputRefused():
             return Line("refused", fact.reason, "wrong")
         case RunForked():
-            return Line("goes on", f"from {fact.source}, version {fact.version}", "host")
+            edits = ", ".join([one.what for one in fact.edits])
+            changed = f"; different: {edits}" if edits else ""
+            return Line("goes on", f"from {fact.source}, version {fact.version}{changed}", "host")
+        case RunBegun():
+            return Line("begun", f"the fork was begun{_by(fact.by)}", "host")
         case _:
             assert_never(fact)
 

@@ -36,6 +36,7 @@ from ..events import (
     ToolStarted,
 )
 from .grown import Grown
+from .run import calls_of
 
 
 class Transcript(msgspec.Struct, frozen=True, gc=False):
@@ -55,7 +56,7 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
     if type(fact) is StepStarted:
         return _heard(transcript) if transcript.heard else transcript
     if type(fact) is StepCompleted:
-        asked = tuple([part for part in fact.reply if type(part) is ToolCall])
+        asked = calls_of(fact.reply)
         messages = transcript.messages.plus((Message("assistant", fact.reply),))
         return Transcript(messages, asked, (None,) * len(asked), transcript.heard)
     if type(fact) is ToolStarted:
@@ -79,7 +80,8 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
         case PhaseStarted():
             return Transcript(Grown[Message]().plus(_opening(fact.instructions, fact.input)), heard=transcript.heard)
         case RunForked():
-            return Transcript(Grown[Message]().plus(fact.messages))
+            asked = calls_of(fact.messages[-1].parts) if fact.answers and fact.messages else ()
+            return Transcript(Grown[Message]().plus(fact.messages), asked, fact.answers, fact.heard)
         case InputReceived():
             heard = Message(fact.role, fact.input)
             return Transcript(transcript.messages, transcript.asked, transcript.answers, (*transcript.heard, heard))

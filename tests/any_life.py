@@ -102,6 +102,11 @@ class Life:
     @property
     def events(self) -> list[Event]:
         """The facts in their envelopes, without the end."""
+        return [event for event in self.events_with_the_end if not isinstance(event.fact, RunFinished)]
+
+    @property
+    def events_with_the_end(self) -> list[Event]:
+        """The facts in their envelopes."""
         return [
             Event(
                 run_id=SPEC_RUN_ID,
@@ -112,7 +117,6 @@ class Life:
                 elapsed_ms=0,
             )
             for version, fact in enumerate(self.facts, 1)
-            if not isinstance(fact, RunFinished)
         ]
 
 

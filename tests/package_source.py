@@ -15,6 +15,8 @@ ROOT_MODULES = {
     "admission.py",
     "erasure.py",
     "errors.py",
+    "forking.py",
+    "overriding.py",
     "recovery.py",
     "resuming.py",
     "runtime.py",

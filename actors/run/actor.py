@@ -25,6 +25,7 @@ from ...projections import (
     Expire,
     OpenChild,
     Owed,
+    PlanCalls,
     Reserve,
     RunChild,
     RunState,
@@ -254,7 +255,9 @@ class RunActor(PooledActor):
                     caller_id=self.state.caller,
                     on_delta=None if address.on_delta is None else address.watch,
                 )
-                return around.calls.model(agent, request, address.tell)
+                return around.calls.model(agent, request, address.tell, self.state.governed.reuses)
+            case PlanCalls():
+                return around.calls.plan(agent.in_phase(self.state.phase), owed, self.state.caller, address.tell)
             case CallTool() | AskTool():
                 call = owed.call
                 key = idempotency_key(address.run_id, call.call)

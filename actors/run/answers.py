@@ -8,6 +8,7 @@ from .messages import (
     AcceptChild,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
@@ -25,6 +26,8 @@ def answered_key(message: Any) -> str | None:
     match message:
         case AcceptReply() | AcceptModelFailure():
             return f"model:{message.step}:{message.attempt}"
+        case AcceptPlans():
+            return f"plan:{message.step}"
         case AcceptResult() | AcceptUnknown():
             return f"tool:{message.call}"
         case AcceptReconciled():

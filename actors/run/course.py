@@ -31,10 +31,10 @@ def folded(state: RunState, facts: Sequence[Fact]) -> RunState:
 
 
 def begun(state: RunState, facts: list[Fact], now_ms: int) -> list[Fact]:
-    """The start of a run: its first phase if it has phases, and its first step."""
+    """The start of a run, or of a fork between two phases: the phase that is next, and its first step."""
     after = folded(state, facts)
     governed = after.governed
-    if len(governed.outputs) < len(governed.phases) and governed.phase_index < 0:
+    if governed.phase_index < len(governed.outputs) < len(governed.phases):
         facts = [*facts, _phase(after, len(governed.outputs), now_ms)]
     return onward(state, facts, now_ms)
 

@@ -5,13 +5,10 @@ Pure; saying a thing twice changes nothing.
 
 from __future__ import annotations
 
-import math
 from typing import assert_never
 
 from ...events import (
-    ApprovalRequested,
     BudgetExceeded,
-    ChildStarted,
     ErrorLogged,
     Fact,
     HostSlept,
@@ -20,14 +17,12 @@ from ...events import (
     StepCompleted,
     StepFailed,
     StepStarted,
-    ToolCall,
     ToolFinished,
     ToolOutcomeUnknown,
-    ToolRefused,
-    ToolStarted,
 )
-from ...projections import RunState, notices, tool_calls_left
-from . import family, people, reconciling, supervision
+from ...projections import RunState, calls_of, notices
+from . import family, forks, people, reconciling, supervision
+from .calling import taken_up
 from .course import begun, finished, folded, onward, out_of_time, said_its_say, settled
 from .messages import (
     FROM_PEOPLE,
@@ -35,12 +30,14 @@ from .messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
     ApproveCall,
+    BeginRun,
     CancelRun,
     ChargeReview,
     DenyCall,
@@ -147,6 +144,10 @@ def decide(state: RunState, message: RunMessage, now_ms: int) -> list[Fact]:
             return people.sent(state, message, now_ms)
         case EndRun():
             return people.ended(state, message, now_ms)
+        case BeginRun():
+            return forks.begun(state, message, now_ms)
+        case AcceptPlans():
+            return forks.planned(state, message, now_ms)
         case CancelRun():
             return people.cancelled(state, message, now_ms)
         case StoreArtifact():
@@ -173,9 +174,13 @@ def _started(state: RunState, message: StartRun, now_ms: int) -> list[Fact]:
     if message.forked is not None:
         facts.append(message.forked)
     facts += [ErrorLogged(message=error) for error in message.errors]
-    if message.refused is None:
+    if message.refused is not None:
+        return _over_budget(state, facts, message.refused, now_ms)
+    if message.forked is None or not message.forked.paused:
         return begun(state, facts, now_ms)
-    return _over_budget(state, facts, message.refused, now_ms)
+    if message.begin is None:
+        return facts
+    return [*facts, *forks.begun(folded(state, facts), message.begin, now_ms)]
 
 
 def _over_budget(state: RunState, facts: list[Fact], refused: BudgetExceeded, now_ms: int, why: str = "") -> list[Fact]:
@@ -263,59 +268,14 @@ def _replied(state: RunState, message: AcceptReply, now_ms: int) -> list[Fact]:
             model=reply.model,
             response_id=reply.response_id,
             took_ms=message.took_ms,
+            recorded=message.recorded,
         )
     ]
-    calls = [part for part in reply.parts if type(part) is ToolCall]
+    calls = calls_of(reply.parts)
     if not calls:
         return said_its_say(state, facts, reply.stop, message.misfit, now_ms)
-    under_way = False
-    for fact in _calls(state, facts[0], calls, message, now_ms):
-        facts.append(fact)
-        under_way = under_way or type(fact) is ToolStarted
-    return facts if under_way else settled(state, facts, now_ms)
-
-
-def _calls(state: RunState, completed: Fact, calls: list[ToolCall], message: AcceptReply, now_ms: int) -> list[Fact]:
-    """What becomes of each call of a reply: started, asked about first, a run of its own, or refused."""
-    bound = tool_calls_left(state, now_ms)
-    left = math.inf if bound is None else bound.limit - bound.used
-    facts: list[Fact] = []
-    children = sum(plan.child is not None and plan.refusal is None for plan in message.plans)
-    for index, (asked, plan) in enumerate(zip(calls, message.plans, strict=True)):
-        call, name = f"{message.step}.{index}", asked.name
-        if plan.refusal is not None:
-            facts.append(ToolRefused(call=call, name=name, reason=plan.refusal))
-        elif state.dry_run:
-            facts.append(ToolRefused(call=call, name=name, reason="dry run: the tool was not executed"))
-        elif bound is not None and left <= 0:
-            whose = f"phase {bound.phase}'s " if bound.phase else "the "
-            why = f"{whose}limit of {round(bound.limit)} tool calls is reached"
-            facts.append(ToolRefused(call=call, name=name, reason=why))
-        elif plan.child is not None:
-            after = folded(state, [completed, *facts])
-            later = len(calls) - index  # each call of this reply is one of the family's too, this one included
-            born = family.born(after, call, name, plan.child, children, left - later, now_ms)
-            facts.append(born)
-            children -= 1
-            if type(born) is ChildStarted:
-                left -= born.limits.max_tool_calls or 0
-        elif plan.approval is not None:
-            terms = plan.approval
-            facts.append(
-                ApprovalRequested(
-                    call=call,
-                    name=name,
-                    effect=plan.effect,
-                    expires_at_us=terms.expires_at_us,
-                    default=terms.default,
-                    question=terms.question,
-                )
-            )
-        else:
-            facts.append(ToolStarted(call=call, name=name, effect=plan.effect))
-        if type(facts[-1]) is not ToolRefused:
-            left -= 1
-    return facts
+    named = [f"{message.step}.{index}" for index in range(len(calls))]
+    return taken_up(state, facts, list(zip(named, calls, message.plans, strict=True)), now_ms)
 
 
 def _model_failed(state: RunState, message: AcceptModelFailure, now_ms: int) -> list[Fact]:

@@ -14,12 +14,14 @@ from .messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
     ApproveCall,
+    BeginRun,
     CancelRun,
     ChargeReview,
     DenyCall,
@@ -60,6 +62,8 @@ def cleaned(message: RunMessage) -> RunMessage:
                 return message
             misfit = None if message.misfit is None else clean_text(message.misfit, WORDS)
             return msgspec.structs.replace(message, reply=reply, plans=tuple(map(_plan, message.plans)), misfit=misfit)
+        case AcceptPlans():
+            return msgspec.structs.replace(message, plans=tuple(map(_plan, message.plans)))
         case AcceptResult():
             text = clean_text(message.text)
             return message if text is message.text else msgspec.structs.replace(message, text=text)
@@ -94,7 +98,7 @@ def cleaned(message: RunMessage) -> RunMessage:
             return msgspec.structs.replace(
                 message, reason=clean_text(message.reason, WORDS), by=clean_text(message.by, WORDS)
             )
-        case ApproveCall():
+        case ApproveCall() | BeginRun():
             return msgspec.structs.replace(message, by=clean_text(message.by, WORDS))
         case ChargeReview():
             return msgspec.structs.replace(

@@ -28,11 +28,17 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Settings shared by every message."""
 
 
+class BeginRun(Order, frozen=True):
+    """A person wants a paused fork to begin."""
+
+    by: str = ""
+
+
 class StartRun(Order, frozen=True):
     """Admit the run that `started` describes.
 
     staged: its attachments. forked: what it goes on from. refused: the caller's budget has nothing left, so that it
-    ends at once. errors: what went wrong before it began, to be recorded.
+    ends at once. errors: what went wrong before it began, to be recorded. begin: a paused fork is begun at once.
     """
 
     started: RunStarted
@@ -40,6 +46,7 @@ class StartRun(Order, frozen=True):
     forked: RunForked | None = None
     refused: BudgetExceeded | None = None
     errors: tuple[str, ...] = ()
+    begin: BeginRun | None = None
 
 
 class ResumeRun(Order, frozen=True):
@@ -92,6 +99,15 @@ class AcceptReply(Order, frozen=True):
     plans: tuple[ToolPlan, ...] = ()
     misfit: str | None = None
     took_ms: int = 0
+    recorded: bool = False
+    """It is a source's reply to the same; the model was not asked."""
+
+
+class AcceptPlans(Order, frozen=True):
+    """It was looked at what the calls are that a fork has inherited: a plan for each, in their order."""
+
+    step: int
+    plans: tuple[ToolPlan, ...]
 
 
 class AcceptModelFailure(Order, frozen=True):
@@ -333,8 +349,10 @@ class LogError(Order, frozen=True):
 
 RunMessage: TypeAlias = (
     StartRun
+    | BeginRun
     | ResumeRun
     | AcceptReply
+    | AcceptPlans
     | AcceptModelFailure
     | AcceptResult
     | AcceptUnknown
@@ -368,6 +386,7 @@ RunMessage: TypeAlias = (
 
 
 FROM_PEOPLE = (
+    BeginRun,
     SteerRun,
     ExtendRun,
     RaiseCeiling,

@@ -29,6 +29,8 @@ def sent(state: RunState, message: SendInput, now_ms: int) -> list[Fact]:
     must_be_live(state)
     if not state.interactive:
         raise Refusal("it is not interactive; start it with interactive=True, or use steer")
+    if state.governed.paused:
+        raise Refusal("it is a fork that has not begun; use begin, or steer")
     if state.awaits_message:
         received = InputReceived(input=message.input, by=message.by, waited_ms=waited_ms(state, now_ms))
         return onward(state, [received], now_ms)
@@ -42,6 +44,8 @@ def ended(state: RunState, message: EndRun, now_ms: int) -> list[Fact]:
     must_have_started(state)
     if not state.interactive:
         raise Refusal("it is not interactive; use cancel")
+    if state.governed.paused:
+        raise Refusal("it is a fork that has not begun; use begin or cancel")
     if not state.awaits_message:
         raise Refusal("it is busy answering; wait until it is waiting, or use cancel")
     facts: list[Fact] = []

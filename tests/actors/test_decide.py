@@ -15,12 +15,14 @@ from executus.actors.run.messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReconciled,
     AcceptRefusal,
     AcceptReply,
     AcceptResult,
     AcceptUnknown,
     ApproveCall,
+    BeginRun,
     CancelRun,
     ChargeReview,
     DenyCall,
@@ -488,6 +490,7 @@ def test_notes_and_errors_may_be_logged_at_any_time(run: RunSpec) -> None:
 
 
 ORDERS: list[RunMessage] = [
+    BeginRun(),
     SteerRun(text="x"),
     ExtendRun(seconds=5.0),
     RaiseCeiling(limit="steps", more=2),
@@ -512,6 +515,7 @@ VERDICTS: list[RunMessage] = [
 ]
 """Of critics: test_decide_supervision.py."""
 REPORTS: list[RunMessage] = [
+    AcceptPlans(step=1, plans=()),
     StartRun(started=run_started()),
     RESUME,
     reply(Text("x")),

@@ -238,7 +238,7 @@ def test_beside_a_live_host_its_own_tables_are_read_and_checked_and_not_rebuilt(
         assert refused.exit_code == 3
         assert "close that host first, or compare with --check" in refused.stderr
         checked = cli("rebuild", "--check", "--json")
-        assert checked.exit_code == 0
+        assert checked.exit_code == 0, checked.output
         assert all(line["difference"] == "" for line in lines_of(checked))
         gate.open()
         assert run.result(DEADLINE_S).status == "ok"

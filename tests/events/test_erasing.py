@@ -29,7 +29,7 @@ CANARY = "canary of this test"
 
 STAYS = {
     # Of texts in facts, these are names, ids and who gave an order; see docs/encryption.md.
-    "agent-print": {"name", "model", "tools", "fingerprint"},
+    "agent-print": {"name", "model", "tools", "fingerprint", "overridden"},
     "phase-print": {"name", "model", "tools"},
     "run-info": {
         "run_id", "name", "subject_id", "caller_id", "channel_id", "guild_id", "parent_run_id", "model_tier",
@@ -38,6 +38,7 @@ STAYS = {
     },
     "run-started": {"imported_from"},
     "run-finished": {"by"},
+    "run-begun": {"by"},
     "run-forked": {"source", "hash", "phase", "noticed"},
     "step-started": {"model"},
     "step-completed": {"model", "response_id"},

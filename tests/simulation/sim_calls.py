@@ -17,6 +17,7 @@ from executus.actors.delegating import ChildOrder
 from executus.actors.pooled import Cancellable, Waiting
 from executus.actors.run.messages import (
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReconciled,
     AcceptReply,
     AcceptResult,
@@ -40,7 +41,7 @@ from executus.ports import (
     Steer,
     ToolContext,
 )
-from executus.projections import OpenCall
+from executus.projections import OpenCall, PlanCalls
 from executus.projections.trace import Trace
 
 TOOLS = {"look": "pure", "put": "idempotent", "pay": "never_retry", "wire": "reconcilable"}
@@ -128,7 +129,7 @@ class SimCalls:
 
     # -------------------------------------------------------------- models and tools
 
-    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> Cancellable:
+    def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None], reuses: str = "") -> Cancellable:
         return self.begin(lambda: self.ask(agent, request, reply))
 
     def ask(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
@@ -144,11 +145,17 @@ class SimCalls:
             message: Any = AcceptModelFailure(**key, error=error, jitter=world.rng.random())
         else:
             answer = world.script(agent, request)
-            plans = tuple(self.plan(agent, part) for part in answer.parts if isinstance(part, ToolCall))
+            plans = tuple(self.plan_of(agent, part) for part in answer.parts if isinstance(part, ToolCall))
             message = AcceptReply(**key, reply=answer, plans=plans)
         return self.answer(message, reply)
 
-    def plan(self, agent: Agent, asked: ToolCall) -> ToolPlan:
+    def plan(self, agent: Agent, owed: PlanCalls, caller_id: str, reply: Callable[[AcceptPlans], None]) -> SimTimer:
+        if self.closed:
+            return SimTimer(lambda: None)
+        plans = tuple(self.plan_of(agent, asked) for asked in owed.asked)
+        return self.answer(AcceptPlans(step=owed.step, plans=plans), reply)
+
+    def plan_of(self, agent: Agent, asked: ToolCall) -> ToolPlan:
         """What is known about a call before it is started."""
         if asked.name in TOOLS:
             return ToolPlan(TOOLS[asked.name])  # type: ignore[arg-type]

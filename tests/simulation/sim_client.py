@@ -8,7 +8,7 @@ from typing import Any
 
 from sim_calls import AGENTS
 from sim_deliveries import redeliver
-from sim_forks import go_on
+from sim_forks import begin, fork_off, go_on
 from sim_host import Host
 from sim_secrets import spoken
 from sim_world import SimClock, SimIds, World
@@ -60,6 +60,9 @@ class Client:
         self.world = world
         self.asked: list[tuple[Host, Asked]] = []
         self.forks = 0
+        self.forked: list[str] = []
+        """Forks that may still wait to be begun."""
+        self.forking = random.Random(f"{world.seed}: forks")
         self.chats: list[str] = []
         """Interactive runs among them."""
         rng = world.rng
@@ -91,6 +94,10 @@ class Client:
 
     def act(self, host: Host) -> None:
         rng, governance = self.world.rng, self.world.governance
+        if governance.forked and fork_off(self, host):
+            return
+        if self.forked and begin(self, host):
+            return
         if governance.any and rng.random() < 0.5:
             self.govern(host)
             return

@@ -1,14 +1,37 @@
-"""Runs that go on from runs that are over: who starts them, and what must be true of them."""
+"""Runs that go on from others, over or not: who starts them, and what must be true of them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sim_calls import AGENTS
 from sim_world import SimClock, SimIds
 
+from executus.actors.run.asking import Asked
+from executus.actors.run.messages import BeginRun
+from executus.actors.supervisor import Admit
 from executus.admission import gated
-from executus.events import Event, RunFinished, RunForked, Totals
+from executus.events import (
+    ApprovalRequested,
+    ChildStarted,
+    Event,
+    PhaseStarted,
+    RunBegun,
+    RunFinished,
+    RunForked,
+    StepCompleted,
+    StepStarted,
+    ToolFinished,
+    ToolOutcomeUnknown,
+    ToolRefused,
+    ToolStarted,
+    Totals,
+)
+from executus.forking import fork_of
+from executus.ports import Overrides
+from executus.projections import fold
+from executus.projections.editing import DropFrom, Say
 from executus.resuming import going_on
 
 if TYPE_CHECKING:
@@ -39,7 +62,51 @@ def go_on(client: Client, host: Host) -> None:
     order = going_on(source, events, AGENTS, {}, SimIds(world).run_id(), now_us, "and then?", limits)
     if host.budgets is not None:
         order = gated(order, host.budgets, now_us)
+    hand_over(client, host, order)
+
+
+def fork_off(client: Client, host: Host) -> bool:
+    """Fork any run at any of its events, with anything made different; False if not now."""
+    world, fate = client.world, client.forking
+    if not world.faulty() or fate.random() >= world.governance.forked / 8 or client.forks >= MOST:
+        return False
+    source = fate.choice([*world.disk.heads] or [""])
+    events = world.bugs.remembered(world.disk.events(source)) if source else []
+    started: Any = events[0].fact if events else None
+    if started is None or started.agent.name not in AGENTS:
+        return False
+    client.forks += 1
+    at = fate.randint(1, len(events))
+    limits = {"max_steps": world.disk.folded(source).state.step + MORE_STEPS, "max_tokens": None}
+    overrides = Overrides(limits=limits | {"max_tool_calls": None})
+    shown = len(fold(events[:at]).transcript.messages)
+    if fate.random() < 0.3:
+        overrides = replace(overrides, messages=[Say("and then?")])
+    elif fate.random() < 0.3 and shown:
+        overrides = replace(overrides, messages=[DropFrom(fate.randrange(shown)), Say("anew")])
+    elif fate.random() < 0.3:
+        calls = [event.fact.call for event in events[:at] if isinstance(event.fact, ToolStarted)]
+        overrides = replace(overrides, results={fate.choice(calls): "given"} if calls else {})
+    start = BeginRun(by="client") if fate.random() < 0.3 else None
+    now_us = SimClock(world).wall_us()
+    try:
+        order, found = fork_of(
+            source, events, at, AGENTS, {}, SimIds(world).run_id(), now_us, overrides=overrides, begin=start
+        )
+    except ValueError:
+        return False  # it cannot be edited like that
+    if host.budgets is not None:
+        order = gated(order, host.budgets, now_us)
     run_id = order.started.info.run_id
+    client.forked.append(run_id)
+    hand_over(client, host, order)
+    world.to_make[run_id] = found.to_make
+    return True
+
+
+def hand_over(client: Client, host: Host, order: Admit) -> None:
+    """Hand the order over; nobody asks again."""
+    world, run_id = client.world, order.started.info.run_id
     if order.started.interactive:
         client.chats.append(run_id)
 
@@ -50,6 +117,27 @@ def go_on(client: Client, host: Host) -> None:
     order.asked.ack.add_done_callback(told)
     client.asked.append((host, order.asked))
     host.supervisor.actor_ref.tell(order)
+
+
+def begin(client: Client, host: Host) -> bool:
+    """Begin a fork that waits, some time; in the end all of them."""
+    world, fate = client.world, client.forking
+    if not world.kind and fate.random() > 0.1:
+        return False
+    run_id = fate.choice(client.forked)
+    address = host.directory.get(run_id)
+    aside = address is not None and address.end is not None
+    if world.kind and (aside or run_id not in world.disk.heads or not is_paused(world, run_id)):
+        client.forked.remove(run_id)  # it is begun, over, set aside, or never was
+    elif address is not None:
+        client.order(host, address, Asked(BeginRun(by="client")))
+        return True
+    return False
+
+
+def is_paused(world: World, run_id: str) -> bool:
+    head = world.disk.heads[run_id]
+    return not head.over and bool(head.version) and world.disk.folded(run_id).state.governed.paused
 
 
 def forked_of(events: list[Event]) -> RunForked | None:
@@ -63,6 +151,8 @@ def judge_fork(world: World, run_id: str) -> list[str]:
     if forked is None:
         return []
     source = world.disk.events(forked.source)
+    if forked.paused:
+        return judge_paused(world, run_id, forked, source)
     end: Any = next((event.fact for event in source if isinstance(event.fact, RunFinished)), None)
     if end is None:
         return ["forks: a run goes on from one that was not over"]
@@ -79,3 +169,36 @@ def judge_fork(world: World, run_id: str) -> list[str]:
     if (totals.steps, totals.tool_calls, totals.tokens) != want:
         return [f"forks: a run carries {totals} of a source that has spent {want}"]
     return []
+
+
+WORK = (StepStarted, StepCompleted, ToolStarted, ToolRefused, ApprovalRequested, ChildStarted, PhaseStarted)
+
+
+def judge_paused(world: World, run_id: str, forked: RunForked, source: list[Event]) -> list[str]:
+    """A fork does nothing before it is begun; of what it has inherited it makes only what was never begun, or pure."""
+    problems: list[str] = []
+    if forked.version > len(source) or source[forked.version - 1].hash != forked.hash:
+        problems.append("forks: a fork goes on from what its source never was")
+    inherited = [event.fact for event in source[: forked.version]]
+    started = {fact.call: fact.effect for fact in inherited if isinstance(fact, ToolStarted)}
+    born = {fact.call for fact in inherited if isinstance(fact, ChildStarted)}
+    over = {fact.call for fact in inherited if isinstance(fact, (ToolFinished, ToolOutcomeUnknown, ToolRefused))}
+    begun = False
+    for event in world.disk.events(run_id)[2:]:
+        fact: Any = event.fact
+        if isinstance(fact, RunBegun):
+            if begun:
+                problems.append("forks: a fork was begun twice")
+            if fact.waited_ms != event.elapsed_ms:
+                problems.append("P13: the time for which a fork waited to be begun counts")
+            begun = True
+        elif isinstance(fact, WORK) and not begun:
+            problems.append(f"forks: a fork that nobody has begun has {event.tag}")
+        if isinstance(fact, (ToolStarted, ChildStarted, ApprovalRequested)):
+            if int(fact.call.partition(".")[0]) > forked.totals.steps:
+                continue
+            if fact.call in over or fact.call in born or started.get(fact.call, "pure") != "pure":
+                problems.append(f"P4: a fork made call {fact.call}, which its source had made")
+            elif fact.call not in world.to_make.get(run_id, ()):
+                problems.append(f"forks: a fork made call {fact.call}, which it had not inherited")
+    return problems

@@ -78,6 +78,8 @@ class Governance:
     delivery_fails: float = 0.0
     resumed: float = 0.0
     """How many runs that are over somebody goes on from."""
+    forked: float = 0.0
+    """How many runs, at any of their events, somebody forks."""
     suspends: float = 0.0
     """How often the machine sleeps, while its wall clock goes on."""
     sleep_after_s: float = 60.0
@@ -114,6 +116,7 @@ class Governance:
         governance.suspends = often(0.4, 0.1)
         governance.window = rng.choice(("total", "total", "hour", "run"))
         governance.priced = rng.random() < 0.4
+        governance.forked = often(0.8, 0.3)
         return governance
 
     @cached_property

@@ -22,6 +22,7 @@ from executus.events import (
     InputReceived,
     PhaseFinished,
     PhaseStarted,
+    RunBegun,
     RunFinished,
     RunForked,
     RunStarted,
@@ -75,7 +76,9 @@ def waited_ms(events: Sequence[Event]) -> int:
     for event in events:
         fact: Any = event.fact
         since = getattr(fact, "since_ms", since)
-        if isinstance(fact, (ApprovalGranted, ApprovalDenied, ApprovalExpired, ChildWentOn, InputReceived)):
+        if isinstance(fact, RunForked) and fact.paused:
+            since = 0
+        if isinstance(fact, (ApprovalGranted, ApprovalDenied, ApprovalExpired, ChildWentOn, InputReceived, RunBegun)):
             waited, since = waited + fact.waited_ms, None
         elif isinstance(fact, RunFinished) and since is not None:
             waited += event.elapsed_ms - since
@@ -93,7 +96,11 @@ def judge_supervision(facts: Sequence[Any]) -> list[str]:
     if limits.extend_to_s is not None:
         cap_ms = round(limits.extend_to_s * 1000)
     forked = forked_of(facts)
-    turn_from = forked.totals.steps if forked is not None and started.interactive else 0
+    turn_from = 0
+    if forked is not None and forked.turn_from >= 0:
+        turn_from = forked.turn_from
+    elif forked is not None and started.interactive:
+        turn_from = forked.totals.steps
     told: Counter[str] = Counter()
     for fact in facts:
         critic = getattr(fact, "by", "").startswith("critic")

@@ -170,6 +170,10 @@ class Bugs:
         """What a journal tells of what a failed commit has stored."""
         return stored
 
+    def remembered(self, events: list[Event]) -> list[Event]:
+        """What whoever forks a run knows of it."""
+        return events
+
     def survey(self, journal: Journal, agents: dict[str, Agent]) -> Any:
         return survey(journal, agents, {})
 
@@ -229,6 +233,8 @@ class World:
         """Runs whose delivery somebody asked for."""
         self.faults: Counter[str] = Counter()
         """What went wrong, by name."""
+        self.to_make: dict[str, tuple[str, ...]] = {}
+        """Calls that forks have inherited, to be made."""
         self.answers: set[tuple[str, str, str]] = set()
         """What a person said: run, call, "yes" or "no"."""
 
