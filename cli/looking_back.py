@@ -16,6 +16,7 @@ from ..projections import (
     Checkpoint,
     Expire,
     Owed,
+    PlanCalls,
     Reserve,
     RunChild,
     RunState,
@@ -184,6 +185,8 @@ def _owed(owed: Owed, state: RunState) -> str:
             return f"the result of {owed.call.name} ({owed.call.call})"
         case AskTool():
             return f"what became of {owed.call.name} ({owed.call.call})"
+        case PlanCalls():
+            return f"a look at the calls of step {owed.step}"
         case RunChild():
             return f"the end of {owed.child.name} ({owed.child.call}), run {short(owed.child.run_id)}"
         case Reserve():

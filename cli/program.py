@@ -137,6 +137,7 @@ def executus(ctx: click.Context) -> None:
       executus ps              list runs, newest first
       executus show RUN        read one run; the last digits of its id are enough
       executus verify          check every log from its first event
+      executus debug           step through runs in the browser
       executus doctor          list what is stuck, and what to do about it
       executus history RUN     what happened, moment by moment; then `at`, `diff` and `blame`
       executus search TEXT     find where something was said
@@ -668,6 +669,31 @@ def keys(create: Path | None, rotate: Path | None, backup: Path | None, db: Path
     else:
         code = show_keys(db, as_json=as_json)
     click.get_current_context().exit(code)
+
+
+@executus.command(short_help="Look at runs in the browser.")
+@click.argument("what", required=False, metavar="[DB|RUN]")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0 takes a free one.")
+@click.option("--open/--no-open", "opened", default=True, help="Open the page in a browser.")
+@db_option
+@json_option
+def debug(what: str | None, port: int, opened: bool, db: Path, as_json: bool) -> None:
+    """Serve a page on this machine that shows every run at any of its moments: step through it, see what changed and
+    who changed it, compare moments and runs, follow a run that is at work. It only reads. Ctrl-C ends it.
+
+    The printed address holds a token, without which the page shows nothing. From another machine, forward the port:
+    ssh -L 8400:127.0.0.1:8400 HOST. Needs an extra: pip install 'executus[debug]'.
+
+    \b
+    Examples:
+      executus debug
+      executus debug runs.db
+      executus debug 9f3c21aa --no-open
+      executus debug --port 8400 --no-open
+    """
+    from .debugging import debug_runs
+
+    debug_runs(db, what, port=port, opened=opened, as_json=as_json)
 
 
 @executus.command(short_help="List what is stuck, and what to do about it.")

@@ -5,13 +5,12 @@ Fields are only ever added. Times are ISO 8601 in UTC, ids and hashes text, byte
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 import msgspec
 
-from ..events import Event
+from ..adapters.shapes import event_shape, iso
 from ..projections.overview import Overview
 
 
@@ -51,25 +50,4 @@ def run_shape(row: Overview, status: str, why: str = "") -> dict[str, Any]:
     }
 
 
-def event_shape(event: Event) -> dict[str, Any]:
-    """An event, as `tail` and `show --events` print it. `fact` has the fields of the fact, defaults left out."""
-    fact = msgspec.to_builtins(event.fact)
-    return {
-        "type": "event",
-        "run": event.run_id,
-        "version": event.version,
-        "position": event.position,
-        "tag": event.tag,
-        "at": iso(event.at_us),
-        "elapsed_s": event.elapsed_ms / 1000,
-        "cause": event.cause,
-        "epoch": event.epoch,
-        "hash": event.hash.hex(),
-        "content": event.content,
-        "fact": fact,
-    }
-
-
-def iso(at_us: int) -> str:
-    """A wall clock time in UTC."""
-    return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+__all__ = ["event_shape", "iso", "print_json", "run_shape"]

@@ -10,6 +10,7 @@ from .agents import MOST, NOBODY, Agent, Delegate, Phase, Progress, Skill, is_se
 from .budget import Allowance, Budget, Window
 from .family import Palette
 from .files import ArtifactStore, Delivery, FileStager, InputFile, Parcel
+from .hosting import LiveHost, LiveRun
 from .journal import (
     QUARANTINE_AFTER,
     Append,
@@ -70,6 +71,8 @@ __all__ = [
     "Judged",
     "KeySource",
     "Kill",
+    "LiveHost",
+    "LiveRun",
     "MOST",
     "NOBODY",
     "Model",

@@ -22,17 +22,17 @@ LEFT: Final = frozenset(
         "source", "version", "signature", "extra", "fingerprint", "receipt",
         # what it cost
         "usage", "reserved_tokens", "reserved_usd", "spent", "family", "input_tokens", "output_tokens",
-        "thinking_tokens", "cost_usd", "totals",
+        "thinking_tokens", "cost_usd", "totals", "steps", "tool_calls",
     }
 )  # fmt: skip
-"""Fields that do not matter, in whatever struct they are."""
+"""Fields that do not matter, in whatever struct they are. Sums are what the facts add up to; a fork counts its own."""
 
 BESIDE: Final = frozenset(
     {
         "run-resumed", "host-slept", "note-logged", "error-logged", "delivery-attempted", "delivered",
         "delivery-failed", "content-erased", "critic-reviewed", "critic-observed", "soft-timeout-reached",
         "input-awaited", "approval-awaited", "family-awaited", "child-waited", "child-went-on", "reconcile-started",
-        "tool-reconciled",
+        "tool-reconciled", "run-begun",
     }
 )  # fmt: skip
 """Facts that do not matter: the model is not told of them and nothing is decided by them. So are attempts that failed

@@ -39,6 +39,11 @@ def modules() -> list[Path]:
     return sorted(path for package in PACKAGES for path in folder_of(package).glob("*.py"))
 
 
+def assets() -> list[Path]:
+    """Every file of the package that is no source: what its pages are made of."""
+    return sorted(path for path in (ROOT / "debugger" / "assets").rglob("*") if path.is_file())
+
+
 def name_of(path: Path) -> str:
     """The dotted name under which a source file is imported."""
     parts = ["executus", *path.relative_to(ROOT).with_suffix("").parts]
@@ -51,7 +56,11 @@ def tree_of(path: Path) -> ast.Module:
 
 def copy_package(to: Path) -> Path:
     """Copy what is needed to build the package, and nothing that tools left behind."""
-    for path in [*modules(), *(ROOT / name for name in ("py.typed", "pyproject.toml", "README.md", "LICENSE"))]:
+    for path in [
+        *modules(),
+        *assets(),
+        *(ROOT / name for name in ("py.typed", "pyproject.toml", "README.md", "LICENSE")),
+    ]:
         target = to / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)

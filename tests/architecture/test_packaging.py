@@ -10,7 +10,18 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from package_source import OUTSIDE, PACKAGES, ROOT, ROOT_MODULES, copy_package, folder_of, modules, name_of, tree_of
+from package_source import (
+    OUTSIDE,
+    PACKAGES,
+    ROOT,
+    ROOT_MODULES,
+    assets,
+    copy_package,
+    folder_of,
+    modules,
+    name_of,
+    tree_of,
+)
 
 
 def python(code: str, cwd: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -121,6 +132,6 @@ def test_a_wheel_holds_exactly_the_package(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
         [entry_points] = [archive.read(name) for name in archive.namelist() if name.endswith("entry_points.txt")]
-    expected = [f"executus/{path.relative_to(ROOT).as_posix()}" for path in [*modules(), ROOT / "py.typed"]]
+    expected = [f"executus/{path.relative_to(ROOT).as_posix()}" for path in [*modules(), *assets(), ROOT / "py.typed"]]
     assert sorted(names) == sorted(expected)
     assert b"executus = executus.cli:main" in entry_points
