@@ -43,12 +43,16 @@ export function Rows({ total, height, draw, chosen, label, id }) {
   const [ref, size] = useSize();
   const [top, setTop] = useState(0);
   const scroll = useCallback((event) => setTop(event.currentTarget.scrollTop), []);
-  const brought = useRef(null); // only a new choice moves the list: whoever scrolls away from it stays away
+  // Only a new choice moves the list, or less room for it: whoever scrolls away from it stays away.
+  const brought = useRef({ chosen: null, height: 0 });
   useLayoutEffect(() => {
     const box = ref.current;
-    if (!box || chosen === null || chosen === undefined || !size.height || chosen >= total || brought.current === chosen) return;
-    brought.current = chosen;
+    if (!box || chosen === null || chosen === undefined || !size.height || chosen >= total) return;
+    const before = brought.current;
     const at = chosen * height;
+    const pushedOut = size.height < before.height && at < box.scrollTop + before.height;
+    brought.current = { chosen, height: size.height };
+    if (before.chosen === chosen && !pushedOut) return;
     if (at < box.scrollTop || at + height > box.scrollTop + size.height) {
       const below = at + height - box.scrollTop - size.height;
       const near = below > 0 && below < size.height / 2; // the next row, or a few new ones: the list goes on, it does not jump
