@@ -81,7 +81,7 @@ def inherited(source: str, events: Sequence[Event], results: Mapping[str, str] =
     children = {one.call for one in state.governed.children}
     again = 0
     incomplete = None in answers
-    places = _places(events)
+    places = _places(events) if results else {}
     for call, text in results.items():
         place = places.get(call)
         if incomplete and call.rpartition(".")[0] == str(state.step) and _slot(call) < len(answers):
