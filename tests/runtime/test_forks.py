@@ -376,6 +376,22 @@ def test_an_override_that_cannot_be_is_refused_with_why(opened: Any, overrides: 
     assert len(runtime.runs()) == 1
 
 
+def test_an_agent_in_phases_keeps_its_instructions_and_its_phases(opened: Any) -> None:
+    phased = Agent(
+        "a", model=ScriptedModel(lambda request: f"step {request.step}"), phases=[Phase("plan"), Phase("act")]
+    )
+    runtime = opened(None, [phased, Agent("b", model=phased.model)])
+    first = runtime.start("a", "Go.")
+    first.result(DEADLINE_S)
+    with pytest.raises(ValueError, match="works in phases, each with instructions of its own"):
+        runtime.fork(first, overrides=Overrides(instructions="Be long."))
+    with pytest.raises(ValueError, match="the run is in phase 'act', which 'b' does not have"):
+        runtime.fork(first, overrides=Overrides(agent="b"))
+    fork = runtime.fork(first, 1, reuse="recorded", start=True)
+    fork.result(DEADLINE_S)
+    assert [fact.recorded for fact in facts(fork) if isinstance(fact, StepCompleted)] == [True, True]
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
