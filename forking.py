@@ -15,12 +15,12 @@ from .actors.run.intake import WORDS
 from .actors.run.messages import BeginRun, StartRun
 from .actors.supervisor import Admit
 from .admission import Planned, changed_limits, in_tier, run_id_of
-from .errors import ContentWithheld, MessageRefused, UnknownRun
+from .errors import ContentWithheld, JournalError, MessageRefused, UnknownRun
 from .events import AgentPrint, Event, Message, Opaque, RunForked, RunStarted, Text
 from .events.clean import clean_text
 from .handles import Run
 from .journal import MemoryJournal
-from .overriding import agent_for, checked, edits_of, overridden, overridden_print
+from .overriding import agent_for, as_started, checked, edits_of, overridden, overridden_print
 from .ports import NOBODY, Agent, Model, Overrides, Reply
 from .projections.editing import edited, with_instructions
 from .projections.forking import Inherited, inherited
@@ -118,7 +118,10 @@ def _agent(
         return Agent(started.agent.name, model=NOBODY), overridden_print(started.agent, overrides)
     tier = started.info.model_tier
     same = overrides.agent is None and overrides.model is None
-    return overridden(in_tier(found, tier if same and tier != found.tier else "", tiers), overrides)
+    found = in_tier(found, tier if same and tier != found.tier else "", tiers)
+    if overrides.agent is not None:
+        return overridden(found, overrides)
+    return overridden(as_started(found, started.agent), overrides, started.agent.overridden)
 
 
 def _instructed(forked: RunForked, overrides: Overrides, printed: AgentPrint) -> RunForked:
@@ -222,7 +225,10 @@ class Forks(Starts):
         else:
             candidates = self._stored.tagged("run-forked")
         for run_id in candidates:
-            first, second = [*self.journal.read(run_id, limit=2), None, None][:2]
+            try:
+                first, second = [*self.journal.read(run_id, limit=2), None, None][:2]
+            except JournalError:  # a log that cannot be read hides nothing but itself
+                continue
             if second is not None and isinstance(second.fact, RunForked) and second.fact.source == source:
                 found.append((first.position if first is not None else 0, run_id))
         return [Run(cast("Runtime", self), run_id) for _, run_id in sorted(found)]
