@@ -15,14 +15,13 @@ from .actors.run.intake import WORDS
 from .actors.run.messages import BeginRun, StartRun
 from .actors.supervisor import Admit
 from .admission import Planned, changed_limits, in_tier, run_id_of
-from .errors import ContentWithheld, MessageRefused, UnknownRun
-from .events import AgentPrint, Event, Message, RunForked, RunStarted, Text
+from .errors import ContentWithheld, JournalError, MessageRefused, UnknownRun
+from .events import AgentPrint, Event, Message, Opaque, RunForked, RunStarted, Text
 from .events.clean import clean_text
 from .handles import Run
 from .journal import MemoryJournal
-from .overriding import agent_for, checked, edits_of, overridden, overridden_print
+from .overriding import agent_for, as_started, checked, edits_of, overridden, overridden_print
 from .ports import NOBODY, Agent, Model, Overrides, Reply
-from .projections import Checkpoint, fold
 from .projections.editing import edited, with_instructions
 from .projections.forking import Inherited, inherited
 from .redaction.raised import masks_errors
@@ -47,8 +46,7 @@ def source_events(call: str, source: str, events: Sequence[Event], at: int | Non
         raise MessageRefused(source, call, str(ContentWithheld(source, withheld)))
     if at is not None and (type(at) is not int or not 1 <= at <= len(events)):
         raise ValueError(f"{call}, at: expected a version from 1 to {len(events)} of run {source}, got {at!r}")
-    before: Checkpoint = fold(events[:at])
-    if before.state.read_only:
+    if any(isinstance(event.fact, Opaque) for event in events[:at]):
         raise MessageRefused(source, call, "its log holds facts of a newer executus; upgrade to go on from it")
     return events[:at]
 
@@ -120,7 +118,10 @@ def _agent(
         return Agent(started.agent.name, model=NOBODY), overridden_print(started.agent, overrides)
     tier = started.info.model_tier
     same = overrides.agent is None and overrides.model is None
-    return overridden(in_tier(found, tier if same and tier != found.tier else "", tiers), overrides)
+    found = in_tier(found, tier if same and tier != found.tier else "", tiers)
+    if overrides.agent is not None:
+        return overridden(found, overrides)
+    return overridden(as_started(found, started.agent), overrides, started.agent.overridden)
 
 
 def _instructed(forked: RunForked, overrides: Overrides, printed: AgentPrint) -> RunForked:
@@ -224,7 +225,10 @@ class Forks(Starts):
         else:
             candidates = self._stored.tagged("run-forked")
         for run_id in candidates:
-            first, second = [*self.journal.read(run_id, limit=2), None, None][:2]
+            try:
+                first, second = [*self.journal.read(run_id, limit=2), None, None][:2]
+            except JournalError:  # a log that cannot be read hides nothing but itself
+                continue
             if second is not None and isinstance(second.fact, RunForked) and second.fact.source == source:
                 found.append((first.position if first is not None else 0, run_id))
         return [Run(cast("Runtime", self), run_id) for _, run_id in sorted(found)]
@@ -238,9 +242,10 @@ class Forks(Starts):
         source = run_id_of("fork", run)
         options["deliver"] = bool(options["deliver"]) and self._ports.delivery is not None
         now_us = self._clock.wall_us()
+        first = at if type(at) is int and at > 0 else None
         order, _ = fork_of(
             source,
-            self.journal.read(source),
+            self.journal.read(source, limit=first),
             at,
             self._agents,
             self._ports.tiers,

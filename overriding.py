@@ -71,13 +71,14 @@ def _message(edit: object) -> MessageEdit:
 # ------------------------------------------------------------------ the agent
 
 
-def overridden(agent: Agent, overrides: Overrides) -> tuple[Agent, AgentPrint]:
-    """The agent with another model, other tools and instructions, and how the log has it.
+def overridden(agent: Agent, overrides: Overrides, before: Sequence[str] = ()) -> tuple[Agent, AgentPrint]:
+    """The agent with another model, other tools and instructions, and how the log has it. before: what of it is the
+    run's own already.
 
     Raises:
         ValueError: it has no such tool, or works in phases, each with instructions of its own.
     """
-    changed: list[str] = []
+    changed = list(before)
     if overrides.model is not None:
         agent = _with_model(agent, overrides.model)
         changed.append("model")
@@ -90,7 +91,7 @@ def overridden(agent: Agent, overrides: Overrides) -> tuple[Agent, AgentPrint]:
         if agent.phases:
             raise ValueError(_phased(agent.name))
         agent = replace(agent, instructions=overrides.instructions)
-    return agent, structs.replace(print_of(agent), overridden=tuple(changed))
+    return agent, structs.replace(print_of(agent), overridden=tuple(dict.fromkeys(changed)))
 
 
 def overridden_print(printed: AgentPrint, overrides: Overrides) -> AgentPrint:

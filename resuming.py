@@ -17,6 +17,7 @@ from .admission import changed_limits, in_tier
 from .errors import ContentWithheld, MessageRefused, UnknownAgent, UnknownRun
 from .events import Event, InputPart, Message, RunFinished, RunStarted
 from .handles import as_parts
+from .overriding import as_started
 from .ports import Agent, Model
 from .projections.carrying import carried
 
@@ -52,7 +53,7 @@ def going_on(
     if agent is None:
         raise UnknownAgent(started.agent.name, tuple(agents))
     tier = started.info.model_tier
-    agent = in_tier(agent, tier if tier != agent.tier else "", tiers)
+    agent = as_started(in_tier(agent, tier if tier != agent.tier else "", tiers), started.agent)
     before = events[: end.version - 1]
     forked, state = carried(source, before)
     if said:
@@ -70,7 +71,7 @@ def going_on(
     fresh = structs.replace(
         started,
         info=info,
-        agent=print_of(agent),
+        agent=structs.replace(print_of(agent), overridden=started.agent.overridden),
         limits=changed_limits("resume", state.limits, limits or {}),
         imported_from="",
         budgeted=False,

@@ -96,7 +96,7 @@ class RunSpec:
 
     def owes(self, *keys: str) -> RunSpec:
         """Check what the world owes the run now, by key: `model:STEP:ATTEMPT`, `tool:CALL`, `child:CALL`,
-        `reserve:STEP:ATTEMPT`, `retry:STEP:ATTEMPT`, `expiry:CALL:US`, `deadline:MS`, `soft:MS`.
+        `plan:STEP`, `reserve:STEP:ATTEMPT`, `retry:STEP:ATTEMPT`, `expiry:CALL:US`, `deadline:MS`, `soft:MS`.
 
         Raises:
             AssertionError: it is something else.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..runtime import Runtime
 
 RunStatus: TypeAlias = Status | Literal["running", "waiting", "quarantined", "suspended"]
-"""How a run stands. waiting: for a person's message or approval, here or in its children, to be begun, for room on
+"""How a run stands. waiting: for a person's message or approval, its own or its children's, to be begun, for room on
 the disk (`Runtime.no_room`), or for what `Run.reason` says. quarantined: set aside, as it failed repeatedly or its log
 cannot be read. suspended: it is unfinished, and nobody takes it up here."""
 

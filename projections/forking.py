@@ -35,7 +35,7 @@ from ..events import (
     ToolResult,
     Totals,
 )
-from .fold import fold
+from .fold import Checkpoint, fold
 from .run import RunState, calls_of, spent
 from .transcript import evolve_transcript
 
@@ -70,45 +70,30 @@ def inherited(source: str, events: Sequence[Event], results: Mapping[str, str] =
     """
     events = _without_the_end(events)
     checkpoint = fold(events)
-    state, transcript = checkpoint.state, checkpoint.transcript
+    state = checkpoint.state
     unanswered = _is_unanswered(state)
-    messages, answers = list(transcript.messages), list(transcript.answers)
-    replaced: list[str] = []
+    messages, answers = _with_results(checkpoint, events, results)
     to_make: list[str] = []
     unknown: list[str] = []
     cancelled: list[str] = []
-    open_calls = {one.call: one for one in state.open_calls}
+    effects = {one.call: one.effect for one in state.open_calls}
     children = {one.call for one in state.governed.children}
-    again = 0
-    incomplete = None in answers
-    places = _places(events)
-    for call, text in results.items():
-        place = places.get(call)
-        if incomplete and call.rpartition(".")[0] == str(state.step) and _slot(call) < len(answers):
-            asked = transcript.asked[_slot(call)]
-            answers[_slot(call)] = ToolResult(asked.id, asked.name, text)
-        elif place is not None and place < len(messages) and messages[place].role == "tool":
-            messages[place] = _with_result(messages[place], text)
-        else:
-            known = ", ".join(sorted({*places, *open_calls, *children})) or "none"
-            raise ValueError(f"call {call!r} is not in the conversation; those that are: {known}")
-        replaced.append(call)
-    for index, answer in enumerate(answers if incomplete else ()):
+    incomplete = None in checkpoint.transcript.answers
+    for index, asked in enumerate(checkpoint.transcript.asked if incomplete else ()):
         call = f"{state.step}.{index}"
-        if answer is not None:
+        if answers[index] is not None:
             continue
-        asked = transcript.asked[index]
         if call in children:
             answers[index] = ToolResult(asked.id, asked.name, CANCELLED, True)
             cancelled.append(call)
-        elif call in open_calls and open_calls[call].effect != "pure":
+        elif effects.get(call, "pure") != "pure":
             answers[index] = ToolResult(asked.id, asked.name, UNKNOWN, True)
             unknown.append(call)
         else:
-            again += call in open_calls
             to_make.append(call)
     if incomplete and not to_make:
         messages += [Message("tool", (answer,)) for answer in answers if answer is not None]
+    again = sum(call in effects for call in to_make)
     governed = state.governed
     totals = spent(state).minus(Totals(steps=int(unanswered), tool_calls=again))
     forked = RunForked(
@@ -122,14 +107,34 @@ def inherited(source: str, events: Sequence[Event], results: Mapping[str, str] =
         noticed=governed.noticed,
         output=state.output,
         answers=tuple(answers) if to_make else (),
-        heard=transcript.heard,
+        heard=checkpoint.transcript.heard,
         turn_from=min(state.turn_from, totals.steps),
         phase_from=governed.phase_from if governed.phase_index >= 0 else None,
         paused=True,
     )
     if not unanswered and not governed.phase_index < len(governed.outputs) < len(governed.phases):
         forked = replace(forked, said=last_words(forked, _stop(events)))
-    return Inherited(forked, state, tuple(to_make), tuple(unknown), tuple(cancelled), tuple(replaced))
+    return Inherited(forked, state, tuple(to_make), tuple(unknown), tuple(cancelled), tuple(results))
+
+
+def _with_results(
+    checkpoint: Checkpoint, events: Sequence[Event], results: Mapping[str, str]
+) -> tuple[list[Message], list[ToolResult | None]]:
+    """The conversation, and the results so far of its last reply, with `results` in their places."""
+    transcript, step = checkpoint.transcript, checkpoint.state.step
+    messages, answers = list(transcript.messages), list(transcript.answers)
+    places = _places(events) if results else {}
+    for call, text in results.items():
+        place = places.get(call, len(messages))
+        if None in transcript.answers and call.rpartition(".")[0] == str(step) and _slot(call) < len(answers):
+            asked = transcript.asked[_slot(call)]
+            answers[_slot(call)] = ToolResult(asked.id, asked.name, text)
+        elif place < len(messages) and messages[place].role == "tool":
+            messages[place] = _with_result(messages[place], text)
+        else:
+            known = ", ".join(places) or "none"
+            raise ValueError(f"call {call!r} is not in the conversation; those that are: {known}")
+    return messages, answers
 
 
 def last_words(forked: RunForked, stop: StopReason) -> StopReason | None:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from ..events import Event, RunInfo, RunStarted, Status
-from .run import NOT_BEGUN, RunState, evolve
+from .run import RunState, evolve
 
 RowStatus: TypeAlias = Literal["new", "running", "waiting"] | Status
 """How a run stands by its log alone: whether a host is alive to run it, the log cannot know."""
@@ -62,7 +62,7 @@ class Overview(msgspec.Struct, frozen=True):
             case "tools":
                 return ", ".join(call.name for call in self.state.open_calls)
             case "waiting":
-                return NOT_BEGUN if self.state.governed.paused else "waits for a person"
+                return "waits to be begun" if self.state.governed.paused else "waits for a person"
             case _:
                 return ""
 

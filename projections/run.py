@@ -496,7 +496,7 @@ def calls_of(parts: Iterable[Part]) -> tuple[ToolCall, ...]:
 
 
 def _completed(state: RunState, fact: StepCompleted) -> RunState:
-    asked = calls_of(fact.reply)
+    asked = tuple([part for part in fact.reply if type(part) is ToolCall])
     if state.governed.reuses and not fact.recorded:
         state = replace(state, governed=replace(state.governed, reuses=""))
     text = "".join([part.text for part in fact.reply if type(part) is Text])

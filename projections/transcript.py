@@ -56,7 +56,7 @@ def evolve_transcript(transcript: Transcript, fact: Fact) -> Transcript:
     if type(fact) is StepStarted:
         return _heard(transcript) if transcript.heard else transcript
     if type(fact) is StepCompleted:
-        asked = calls_of(fact.reply)
+        asked = tuple([part for part in fact.reply if type(part) is ToolCall])
         messages = transcript.messages.plus((Message("assistant", fact.reply),))
         return Transcript(messages, asked, (None,) * len(asked), transcript.heard)
     if type(fact) is ToolStarted:

@@ -17,6 +17,7 @@ from executus.actors.run.messages import (
     AcceptChildWait,
     AcceptGrant,
     AcceptModelFailure,
+    AcceptPlans,
     AcceptReply,
     AcceptResult,
     ApprovalPlan,
@@ -52,7 +53,7 @@ from executus.events import (
     tag_of,
 )
 from executus.ports import Reply
-from executus.projections import CallModel, CallTool, Owed, Reserve, RunChild, RunState, evolve, outstanding
+from executus.projections import CallModel, CallTool, Owed, PlanCalls, Reserve, RunChild, RunState, evolve, outstanding
 from executus.testing import SPEC_RUN_ID, run_started
 
 PLANS: list[ToolPlan] = [
@@ -139,8 +140,13 @@ def lives(draw: st.DrawFn, most: int = 14) -> Life:
         interactive=draw(st.booleans()),
         budgeted=draw(st.booleans()),
     )
+    return lived_on(draw, decide(RunState(), StartRun(started=started), 0), most)
+
+
+def lived_on(draw: st.DrawFn, begun: Sequence[Fact], most: int = 14) -> Life:
+    """A life that begins with these facts and goes on for up to so many messages."""
     now_ms = 0
-    facts: list[Fact] = decide(RunState(), StartRun(started=started), now_ms)
+    facts = list(begun)
     state = folded(facts)
     for _ in range(draw(st.integers(0, most))):
         now_ms += draw(st.sampled_from([0, 0, 100, 3_000]))
@@ -170,6 +176,9 @@ def answer(draw: st.DrawFn, state: RunState, owed: Owed) -> RunMessage:
             reply = Reply((Text(f"words {owed.step}"), *calls), usage, "tool_calls" if calls else "stop")
             misfit = draw(st.sampled_from([None, None, "expected JSON"]))
             return AcceptReply(step=owed.step, attempt=owed.attempt, reply=reply, plans=tuple(plans), misfit=misfit)
+        case PlanCalls():
+            plans = [draw(st.sampled_from(PLANS)) for _ in owed.calls]
+            return AcceptPlans(step=owed.step, plans=tuple(plans))
         case CallTool():
             return AcceptResult(call=owed.call.call, text="seen", is_error=draw(st.booleans()))
         case RunChild():

@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from any_life import Life, folded, for_any_life
+from any_life import Life, folded, for_any_life, lived_on
+from hypothesis import strategies as st
+from run_ledger import seen
 from run_specs import CALL, PAY, completed
 
 from executus.actors.run.decide import decide
@@ -17,6 +20,7 @@ from executus.events import (
     ApprovalRequested,
     BudgetExceeded,
     CancelRequested,
+    ChildStarted,
     CriticKilled,
     Event,
     Fact,
@@ -158,6 +162,29 @@ def test_a_fork_of_any_golden_log_stands_where_that_stood_at_every_version(path:
         assert versions > 20
     finally:
         journal.close()
+
+
+@for_any_life(st.data())
+def test_a_fork_lives_on_and_so_does_a_fork_of_it(life: Life, data: st.DataObject) -> None:
+    events = life.events_with_the_end
+    found = inherited("run-0", events[: data.draw(st.integers(1, len(events)))])
+    start: Any = life.facts[0]
+    born = decide(RunState(), StartRun(started=start, forked=found.forked, begin=BeginRun()), 0)
+    lived: Life = data.draw(st.composite(lambda draw: lived_on(draw, born))())
+    transcript = Transcript()
+    for fact in lived.facts:
+        transcript = evolve_transcript(transcript, fact)
+        if isinstance(fact, StepStarted):
+            seen(list(transcript.messages))
+    steps = [fact.step for fact in lived.facts if isinstance(fact, StepStarted) and fact.attempt == 1]
+    first = found.forked.totals.steps + 1
+    assert steps == list(range(first, first + len(steps)))
+    calls = [fact.call for fact in lived.facts if isinstance(fact, (ToolStarted, ChildStarted))]
+    assert len(calls) == len(set(calls))
+    assert not set(calls) & {*found.unknown, *found.cancelled}
+    again = lived.events_with_the_end
+    for version in range(2, len(again) + 1):
+        stands_where_its_source_stood(again[:version])
 
 
 # ------------------------------------------------------------------ and goes on as it would have

@@ -333,6 +333,23 @@ def test_every_override_takes_effect_and_is_in_the_facts(opened: Any, tmp_path: 
     }
 
 
+def test_what_was_different_stays_so_for_whoever_goes_on(opened: Any) -> None:
+    world, other = World(say("I look.", LOOK), "done"), World("other")
+    model: Any = other.agent.model
+    runtime = opened(None, [world.agent], models={"other": model})
+    first = runtime.start("a", "Go.")
+    first.result(DEADLINE_S)
+    fork = runtime.fork(first, 2, overrides=Overrides(model="other", tools=["look"]), start=True)
+    fork.result(DEADLINE_S)
+    for then in (runtime.fork(fork, 2, start=True), runtime.resume(fork, "More?")):
+        assert then.result(DEADLINE_S).output == "other"
+        assert [one.name for one in other.asked[-1].tools] == ["look"]
+        start = facts(then)[0]
+        assert isinstance(start, RunStarted)
+        assert start.agent.overridden == ("model", "tools")
+    assert len(world.asked) == 2
+
+
 def test_another_agent_may_go_on(opened: Any) -> None:
     world = World(say("I look.", LOOK), "done")
     other = Agent("b", model=ScriptedModel(lambda request: "b here"), instructions="You are b.")
@@ -374,6 +391,22 @@ def test_an_override_that_cannot_be_is_refused_with_why(opened: Any, overrides: 
     with pytest.raises(ValueError, match=says):
         runtime.fork(first, overrides=overrides)
     assert len(runtime.runs()) == 1
+
+
+def test_an_agent_in_phases_keeps_its_instructions_and_its_phases(opened: Any) -> None:
+    phased = Agent(
+        "a", model=ScriptedModel(lambda request: f"step {request.step}"), phases=[Phase("plan"), Phase("act")]
+    )
+    runtime = opened(None, [phased, Agent("b", model=phased.model)])
+    first = runtime.start("a", "Go.")
+    first.result(DEADLINE_S)
+    with pytest.raises(ValueError, match="works in phases, each with instructions of its own"):
+        runtime.fork(first, overrides=Overrides(instructions="Be long."))
+    with pytest.raises(ValueError, match="the run is in phase 'act', which 'b' does not have"):
+        runtime.fork(first, overrides=Overrides(agent="b"))
+    fork = runtime.fork(first, 1, reuse="recorded", start=True)
+    fork.result(DEADLINE_S)
+    assert [fact.recorded for fact in facts(fork) if isinstance(fact, StepCompleted)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -505,6 +538,7 @@ def test_the_callers_budget_decides_about_a_fork_as_about_any_run(opened: Any) -
     runtime = opened(None, [world.agent], budget=[Allowance(window="total", tokens=100)])
     first = runtime.start("a", "Go.", caller="alice")
     first.result(DEADLINE_S)
+    runtime.spending("alice")  # the ledger is told of a run after whoever waits for it
     with pytest.raises(BudgetSpent):
         runtime.fork(first, 2)
     fork = runtime.fork(first, 2, caller="bob", start=True)
