@@ -232,6 +232,8 @@ def test_beside_a_live_host_its_own_tables_are_read_and_checked_and_not_rebuilt(
     with Runtime(db, [Agent("held", model=Held(answer), tools=[look])]) as runtime:
         run = runtime.start("held", "go", caller="alice")
         gate.wait_entered()
+        assert runtime.views is not None
+        assert runtime.views.wait(timeout=DEADLINE_S)
         [line] = [line for line in lines_of(cli("audit", "--json")) if line["type"] == "audit-run"]
         assert (line["run"], line["status"], line["doing"]) == (run.id, "running", "model")
         refused = cli("rebuild")

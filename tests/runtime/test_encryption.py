@@ -543,7 +543,7 @@ def view_rows(folder: Path) -> dict[str, list[Any]]:
     """Everything in the stored views, by table; without what tells when they were made."""
     connection = sqlite3.connect(folder / "runs.db.views")
     tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    rows = {table: connection.execute(f'SELECT * FROM "{table}"').fetchall() for table in tables}
+    rows = {table: sorted(connection.execute(f'SELECT * FROM "{table}"'), key=repr) for table in tables}
     connection.close()
     return {table: rows[table] for table in ("runs", "steps", "tools", "orders", "notes", "errors", "files")}
 
