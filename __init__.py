@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .adapters.signing import Signing
     from .adapters.tools.functions import tool
     from .adapters.tools.status import self_status
+    from .backtesting import backtest, backtest_async
     from .errors import BudgetSpent, ExecutusError, ModelRefused, ModelUnavailable
     from .events import Event, Image, Limits, Message, Text, Usage
     from .handles import Result, Run
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         ToolContext,
         View,
     )
+    from .projections.backtesting import Backtest
     from .projections.editing import DropFrom, Reword, Say
     from .projections.rows import Row, Rows, Table
     from .redaction import Secret, secret
@@ -58,6 +60,7 @@ _HOMES = {
     "Agent": "ports",
     "Allowance": "ports",
     "ApprovalTerms": "ports",
+    "Backtest": "projections.backtesting",
     "BudgetSpent": "errors",
     "CannotTell": "ports",
     "Continue": "ports",
@@ -105,6 +108,8 @@ _HOMES = {
     "ToolContext": "ports",
     "Usage": "events",
     "View": "ports",
+    "backtest": "backtesting",
+    "backtest_async": "backtesting",
     "secret": "redaction",
     "self_status": "adapters.tools.status",
     "tool": "adapters.tools.functions",
@@ -116,6 +121,7 @@ __all__ = [
     "Agent",
     "Allowance",
     "ApprovalTerms",
+    "Backtest",
     "BudgetSpent",
     "CannotTell",
     "Continue",
@@ -163,6 +169,8 @@ __all__ = [
     "ToolContext",
     "Usage",
     "View",
+    "backtest",
+    "backtest_async",
     "secret",
     "self_status",
     "tool",

@@ -48,6 +48,14 @@ class UnknownAgent(ExecutusError):
         self.name, self.known = name, known
 
 
+class Departed(ExecutusError, AssertionError):
+    """The code under test did something else than the recorded run: change it back, or record anew."""
+
+    def __init__(self, step: int, what: str, diff: str = "") -> None:
+        super().__init__(f"{what}\n{diff}" if diff else what)
+        self.step, self.what, self.diff = step, what, diff
+
+
 class Overloaded(ExecutusError):
     """A limit of this runtime is reached: wait, or raise the limit named."""
 

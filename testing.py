@@ -1,6 +1,7 @@
-"""For embedders' own tests: given/when/then over a run's decisions, a clock that is set by hand, a scripted model.
+"""For embedders' own tests: given/when/then over a run's decisions, a clock that is set by hand, a scripted model, and
+recorded runs as model and tools.
 
-Nothing here touches a disk, a thread or the network, and nothing needs pytest.
+Nothing here touches a thread or the network, only `cassette` reads a file, and nothing needs pytest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from .actors.run.decide import decide
 from .actors.run.messages import RunMessage
 from .actors.run.refusal import Refusal
 from .adapters.models.scripted import ScriptedModel, attempts, call, say
+from .cassettes import Cassette, cassette
+from .errors import Departed
 from .events import AgentPrint, Fact, Limits, Message, PhasePrint, RunInfo, RunStarted, Text
 from .projections import RunState, Transcript, evolve, evolve_transcript, outstanding
 
@@ -215,12 +218,15 @@ def _shown_fact(fact: Fact) -> str:
 
 __all__ = [
     "SPEC_RUN_ID",
+    "Cassette",
     "Decision",
+    "Departed",
     "RunSpec",
     "ScriptedModel",
     "VirtualClock",
     "attempts",
     "call",
+    "cassette",
     "run_started",
     "say",
 ]

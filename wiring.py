@@ -43,7 +43,7 @@ from .ports import (
     View,
 )
 from .ports.signing import Signer
-from .projections.allowing import Granted, Refused, Want
+from .projections.allowing import REPLY_TOKENS, Granted, Refused, Want
 from .projections.outbox import Outbox
 from .redaction.vault import Vault
 
@@ -53,9 +53,6 @@ T = TypeVar("T")
 
 PAGE = 2_000
 """Events of the journal read at once when views are rebuilt."""
-
-REPLY_TOKENS = 4_096
-"""Output tokens expected of a model call whose agent declares no maximum."""
 
 
 @dataclass(frozen=True)

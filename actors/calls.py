@@ -9,6 +9,7 @@ import msgspec
 
 from ..events import EffectClass, OnExpiry, ToolCall
 from ..ports import Agent, ArtifactStore, Critic, Delivery, Journal, ModelRequest, Parcel, Tool, ToolContext
+from ..ports.saying import said
 from ..projections import Checkpoint, OpenCall, PlanCalls
 from ..projections.trace import Trace
 from .delegating import ChildOrder
@@ -24,7 +25,6 @@ from .run.messages import (
     ApprovalPlan,
     ToolPlan,
 )
-from .saying import said
 from .verdicts import Reviewed
 
 T = TypeVar("T")

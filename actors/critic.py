@@ -14,26 +14,30 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from ..errors import JournalConflict, JournalUnavailable, Overloaded
-from ..events import Event, RunFinished, RunResumed, SoftTimeoutReached, StepCompleted
+from ..events import Event, RunFinished, RunResumed
 from ..ports import Critic
+from ..ports.saying import said
+from ..ports.terms import Terms, name_of, terms_of
 from ..projections import worked_ms
+from ..projections.rounds import (
+    FIRST_PAUSE_S,
+    LOST_AFTER,
+    MOST_ORDERS,
+    TIMER_S,
+    Rounds,
+    after_fact,
+    after_time,
+    planned,
+)
 from ..projections.trace import Trace, evolve_trace
 from .address import Address
 from .pooled import Cancellable, PooledActor
 from .run.messages import LoseCritic, Order
 from .run.surroundings import Surroundings
-from .saying import said
-from .terms import Terms, name_of, terms_of
 from .verdicts import Reviewed
 
 log = logging.getLogger("executus.critics")
 
-LOST_AFTER = 3
-"""Failures in a row after which a critic is lost."""
-FIRST_PAUSE_S = 1.0
-"""Pause after the first failure in a row; then it doubles."""
-MOST_ORDERS = 1_000
-"""Orders to one run; a critic that gives more is lost. Each is a fact in the run's log."""
 PAGE = 1_000
 """Events of a log read at once."""
 
@@ -100,9 +104,7 @@ class CriticActor(PooledActor):
         self._pause: Cancellable | None = None
         self._regular: Cancellable | None = None
         self._dozes: Cancellable | None = None
-        self._regular_at_s: float | None = None
-        """The next regular review, in seconds that the run has worked."""
-        self._seen_steps = 0
+        self._rounds = Rounds()
         self._unwatch: Callable[[], None] = lambda: None
         if around.observers is not None:
             self._unwatch = around.observers.watch(address.run_id, self._hear)
@@ -160,6 +162,7 @@ class CriticActor(PooledActor):
         """Look at what the critic says about itself; foreign code, so that whatever it raises ends this actor only."""
         self.terms = Terms(name=name_of(self.critic))
         self.terms = terms_of(self.critic)
+        self._rounds = Rounds(self.terms.every_s, self.terms.every_steps)
         if self._taking_up:
             self.catch_up()
 
@@ -185,13 +188,9 @@ class CriticActor(PooledActor):
             self._since = since
         else:
             self._since = min(self._since, since)
-        if type(fact) is SoftTimeoutReached:
-            self._due = True
-        elif type(fact) is StepCompleted:
-            if self.terms.every_steps is not None and fact.step - self._seen_steps >= self.terms.every_steps:
-                self._due = True
-                self._seen_steps = fact.step
-        elif type(fact) is RunFinished:
+        self._rounds, due = after_fact(self._rounds, fact)
+        self._due = self._due or due
+        if type(fact) is RunFinished:
             self.leave()
 
     def now_s(self) -> float:
@@ -257,21 +256,17 @@ class CriticActor(PooledActor):
             self._dozes = None
         if self.terms.every_s is not None and self._regular is None:
             worked_s = self.worked_s()
-            if self._regular_at_s is None:
-                self._regular_at_s = (worked_s // self.terms.every_s + 1) * self.terms.every_s
-            wait_s = max(0.0, self._regular_at_s - worked_s)
-            self._regular = self.scheduler.call_later(wait_s + 0.001, lambda: self._hear(_Regular()))
+            self._rounds = planned(self._rounds, worked_s)
+            wait_s = max(0.0, (self._rounds.regular_at_s or 0.0) - worked_s)
+            self._regular = self.scheduler.call_later(wait_s + TIMER_S, lambda: self._hear(_Regular()))
         if self._due and self._review is None and self._pause is None:
             self.ask()
 
     def _regularly(self) -> None:
-        idle = self.trace.state.doing in ("new", "waiting")  # new: it dozes
-        if idle or self.terms.every_s is None or self._regular_at_s is None:
+        if self.trace.state.doing in ("new", "waiting"):  # new: it dozes
             return
-        worked_s = self.worked_s()
-        if worked_s >= self._regular_at_s:
-            self._due = True
-            self._regular_at_s = worked_s + self.terms.every_s
+        self._rounds, due = after_time(self._rounds, self.worked_s())
+        self._due = self._due or due
 
     def ask(self) -> None:
         """Begin a review."""

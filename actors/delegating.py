@@ -21,8 +21,8 @@ from ..ports.delegation import (
     skill_prompt,
     skill_tool_spec,
 )
+from ..ports.saying import said
 from .run.messages import ChildPlan, ToolPlan
-from .saying import said
 
 
 class Delegation(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from .saying import said
+from ..ports.saying import said
 from .threads import ThreadPool
 
 log = logging.getLogger("executus.calls")

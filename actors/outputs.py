@@ -8,7 +8,7 @@ import msgspec
 
 from ..events import Text
 from ..ports import Reply
-from .saying import said
+from ..ports.saying import said
 
 
 def misfit(reply: Reply, wanted: Any) -> str | None:

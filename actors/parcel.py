@@ -15,8 +15,8 @@ from ..errors import ContentWithheld, DeliveryRefused, UnknownFact
 from ..events import GENESIS, ArtifactStored, Event, Opaque, RunFinished, RunInfo, RunStarted
 from ..events.clean import clean_text
 from ..ports import ArtifactStore, Delivery, Journal, Parcel
+from ..ports.saying import said
 from ..projections.outbox import Sending, delivery_key, evolve_sending
-from .saying import said
 
 PAGE = 512
 """Events of a run read at once."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..ports import Agent, CannotTell, DidNotHappen, Happened
+from ..ports.saying import said
 from ..projections import OpenCall
 from .calls import find_tool
 from .run.messages import AcceptReconciled
-from .saying import said
 
 ASK_S = 30.0
 """Seconds for an answer from a tool that sets no limit of its own."""

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any, Literal
 
 from ..ports import Critic
+from ..ports.saying import said
 from ..projections.trace import Trace
 from .limits import Call, TimeLimits
 from .loop import LoopThread, TaskOnLoop
 from .pooled import Cancellable
-from .saying import said
 from .threads import ThreadPool
 from .verdicts import Judgement, Reviewed, judgement
 

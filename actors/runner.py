@@ -39,6 +39,7 @@ from ..ports import (
     Tool,
     ToolContext,
 )
+from ..ports.saying import said
 from ..projections import OpenCall, PlanCalls
 from ..projections.ledger import cost_usd
 from ..projections.trace import Trace
@@ -66,7 +67,6 @@ from .run.messages import (
     AcceptUnknown,
     ToolPlan,
 )
-from .saying import said
 from .shown import Shown
 from .threads import ThreadPool
 from .verdicts import Reviewed

@@ -20,6 +20,7 @@ NAMES = (
     "idle",
     "fold",
     "seek",
+    "backtest",
     "views",
     "evidence",
     "sealing",

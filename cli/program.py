@@ -142,6 +142,7 @@ def executus(ctx: click.Context) -> None:
       executus history RUN     what happened, moment by moment; then `at`, `diff` and `blame`
       executus search TEXT     find where something was said
       executus audit           who asked for what, what was done, what it cost
+      executus backtest        try a critic or a budget on what was recorded
 
     Reading commands are safe at any time, also while a host is writing.
     """
@@ -533,6 +534,92 @@ def budget(caller: str | None, windows: tuple[str, ...], db: Path, as_json: bool
     from .budgeting import budget as print_budget
 
     print_budget(db, caller, windows, as_json=as_json)
+
+
+@executus.command(short_help="Try a critic or a budget on recorded runs.")
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--critic", metavar="MODULE:NAME", help="A critic of yours, imported from there; or: stuck.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the critic, as in repeats=3; may be repeated.",
+)
+@click.option("--every-steps", type=click.IntRange(min=1), help="Ask the critic after every so many steps.")
+@click.option("--every-s", type=click.FloatRange(min=0.1), help="Ask it every so many seconds of a run's own clock.")
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="WINDOW:LIMIT=N",
+    help="What each caller might have spent, as in day:tokens=100000; windows run, hour, day, month, total; limits"
+    " tokens, cost_usd, runtime_s, tool_calls; may be repeated.",
+)
+@click.option("--caller", help="Only runs of this caller.")
+@click.option("--agent", help="Only runs of this agent.")
+@click.option("--since", metavar="WHEN", help="Only runs started since: 3d, 12h, 2026-01-31, 2026-01-31T12:00.")
+@db_option
+@json_option
+def backtest(
+    runs: tuple[str, ...],
+    critic: str | None,
+    settings: tuple[str, ...],
+    every_steps: int | None,
+    every_s: float | None,
+    allowed: tuple[str, ...],
+    caller: str | None,
+    agent: str | None,
+    since: str | None,
+    db: Path,
+    as_json: bool,
+) -> None:
+    """Tell what a critic or a budget would have done to each RUN, or to all: whom it would have steered and killed,
+    what that would have saved, and which good runs it would have cost.
+
+    The recorded facts are told to it at their recorded times. No model and no tool is called, nothing is written, and a
+    host may be running. A run counts as stuck if it did not end ok, or its recording carries a reward of 0.
+
+    \b
+    Examples:
+      executus backtest --critic stuck
+      executus backtest --critic stuck --set repeats=3 --set grace_steps=1 --since 7d
+      executus backtest --critic my_host.critics:Patience --caller alice
+      executus backtest --allow day:tokens=200000 --allow run:cost_usd=0.5 --json | jq .saved
+    """
+    from .backtesting import run_backtest
+
+    run_backtest(
+        db,
+        runs,
+        critic=critic,
+        settings=settings,
+        every=(every_steps, every_s),
+        allowed=allowed,
+        caller=caller,
+        agent=agent,
+        since=since,
+        as_json=as_json,
+    )
+
+
+@executus.command(short_help="Keep a run as a file to test with.")
+@click.argument("run")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The JSON file.")
+@db_option
+@json_option
+def cassette(run: str, output: Path, db: Path, as_json: bool) -> None:
+    """Write RUN to a small JSON file, from which a test has the recorded model and tools: no key, no database.
+
+    In the test: tape = executus.testing.cassette("FILE"). Secrets that were masked in the run stay masked.
+
+    \b
+    Examples:
+      executus cassette 9f3c21aa -o tests/refund.json
+    """
+    from .backtesting import write_cassette
+
+    write_cassette(db, run, output, as_json=as_json)
 
 
 @executus.command(short_help="Build the stored views anew, or check them.")

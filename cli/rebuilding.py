@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,9 @@ from ..journal.views.definition import Definition
 from ..journal.views.feed import Pages
 from ..journal.views.file import views_path
 from .bars import bar
+from .named import imported
 from .opening import hosted, reading
-from .program import OK, PROBLEM, Failure, Misuse, Unopened
+from .program import OK, PROBLEM, Misuse, Unopened
 from .shapes import print_json
 from .words import harmless, many, one_line, span
 
@@ -111,20 +109,7 @@ def _imported(spec: str) -> list[Any]:
     """The views that `MODULE:NAME` names: a view, a class of one, or a sequence of views. Only what the command line
     says is imported, from the current directory too.
     """
-    module, colon, name = spec.partition(":")
-    if not colon or not module or not name:
-        raise Misuse(f"--views: expected MODULE:NAME, got {one_line(spec)!r}")
-    here = os.getcwd()  # noqa: PTH109 - a string for sys.path
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise Misuse(f"--views {one_line(spec)}: {error}") from error
-    except Exception as error:
-        raise Failure(f"--views {one_line(spec)}: importing it failed: {type(error).__name__}: {error}") from error
+    found = imported("--views", spec)
     if isinstance(found, type):
         found = found()
     views: list[Any] = [*found] if isinstance(found, (list, tuple)) else [found]  # pyright: ignore[reportUnknownArgumentType]

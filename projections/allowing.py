@@ -23,6 +23,8 @@ from .ledger import Account, Held, Key, SpendWindow
 from .rolling import BudgetMeasure, Spent, nano
 
 MEASURES: Final[tuple[BudgetMeasure, ...]] = ("tokens", "cost_usd", "seconds", "tool_calls")
+REPLY_TOKENS: Final = 4_096
+"""Output tokens expected of a model call whose agent declares no maximum."""
 _WORDS: Final[dict[str, str]] = {
     "run": "for one run with its children",
     "hour": "within an hour",

@@ -13,6 +13,8 @@ PACKAGES: list[str] = SETTINGS["tool"]["setuptools"]["packages"]
 ROOT_MODULES = {
     "__init__.py",
     "admission.py",
+    "backtesting.py",
+    "cassettes.py",
     "erasure.py",
     "errors.py",
     "forking.py",

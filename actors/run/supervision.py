@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from ...events import (
     CallerSteered,
     CeilingRaised,
-    CriticKilled,
     CriticLost,
-    CriticObserved,
-    CriticReviewed,
-    CriticSteered,
     DeadlineExtended,
     Fact,
     SoftTimeoutReached,
 )
 from ...projections import RunState, soft_timeout_ms
+from ...projections.supervising import advised, billed, ceiling, condemned, given_steps, given_time, noticed, until_ms
 from .course import finished
 from .messages import (
     ChargeReview,
@@ -30,15 +25,11 @@ from .messages import (
 )
 from .refusal import Refusal, must_be_live
 
-LONGEST_MS = 1 << 53
-
 
 def steered(state: RunState, message: SteerRun) -> list[Fact]:
     """Advice: the model reads it at its next step."""
     if message.critic:
-        if state.doing in ("new", "over") or state.awaits_message:
-            return []
-        return [CriticSteered(text=message.text, by=message.by, evidence=message.evidence)]
+        return advised(state, message.text, message.by, message.evidence)
     must_be_live(state)
     if state.awaits_message:
         raise Refusal("it waits for a person's message; use send")
@@ -47,36 +38,25 @@ def steered(state: RunState, message: SteerRun) -> list[Fact]:
 
 def observed(state: RunState, message: ObserveRun) -> list[Fact]:
     """Something noticed."""
-    if state.doing in ("new", "over"):
-        return []
-    return [CriticObserved(text=message.text, by=message.by, evidence=message.evidence)]
+    return noticed(state, message.text, message.by, message.evidence)
 
 
 def extended(state: RunState, message: ExtendRun) -> list[Fact]:
     """More time. A critic's order that is too late or beyond its cap changes nothing: the old deadline stands."""
-    if message.critic and state.over:
-        return []
-    if not message.critic:
-        must_be_live(state)
-    governed = state.governed
-    if governed.deadline_ms is None:
-        if message.critic:
-            return []
+    if message.critic:
+        return given_time(state, message.seconds, message.by, message.reason)
+    must_be_live(state)
+    if state.governed.deadline_ms is None:
         raise Refusal("it has no deadline to extend")
-    until = governed.deadline_ms + round(min(message.seconds, LONGEST_MS / 2000) * 1000)
-    if message.critic and governed.cap_ms is not None:
-        until = min(until, governed.cap_ms)
-    if until <= governed.deadline_ms:
-        return []
-    return [DeadlineExtended(until_ms=until, by=message.by, reason=message.reason)]
+    until = until_ms(state, message.seconds, None)
+    return [] if until is None else [DeadlineExtended(until_ms=until, by=message.by, reason=message.reason)]
 
 
 def raised(state: RunState, message: RaiseCeiling) -> list[Fact]:
     """More of something. A critic may raise steps only, up to its cap."""
-    if message.critic and (state.over or message.limit != "steps"):
-        return []
-    if not message.critic:
-        must_be_live(state)
+    if message.critic:
+        return given_steps(state, message.more, message.by, message.reason) if message.limit == "steps" else []
+    must_be_live(state)
     limits = state.limits
     olds: dict[str, float | None] = {
         "steps": limits.max_steps,
@@ -87,23 +67,21 @@ def raised(state: RunState, message: RaiseCeiling) -> list[Fact]:
     old = olds.get(message.limit)
     if old is None:
         raise Refusal(f"it has no limit of {message.limit} to raise")
-    new = old + message.more
-    if message.critic:
-        new = min(new, state.governed.cap_steps)
-    if not math.isfinite(new) or new <= old:
-        return []
-    return [CeilingRaised(limit=message.limit, old=old, new=new, by=message.by, reason=message.reason)]
+    new = ceiling(old, message.more, None)
+    return (
+        []
+        if new is None
+        else [CeilingRaised(limit=message.limit, old=old, new=new, by=message.by, reason=message.reason)]
+    )
 
 
 def killed(state: RunState, message: KillRun, now_ms: int) -> list[Fact]:
     """The end, by order of supervision. Killing twice is killing once."""
-    if state.over or (message.critic and state.doing == "new"):
-        return []
-    if state.doing == "new":
-        raise Refusal("it has not started")
     by = message.by or "host"
-    order = CriticKilled(reason=message.reason, by=by, evidence=message.evidence)
-    return [order, finished(state, "killed", by, message.reason, now_ms)]
+    order = condemned(state, message.reason, by, message.evidence)
+    if not order and state.doing == "new" and not message.critic:
+        raise Refusal("it has not started")
+    return [*order, finished(state, "killed", by, message.reason, now_ms)] if order else []
 
 
 def soft_timeout(state: RunState, message: ReachSoftTimeout, now_ms: int) -> list[Fact]:
@@ -116,9 +94,7 @@ def soft_timeout(state: RunState, message: ReachSoftTimeout, now_ms: int) -> lis
 
 def charged(state: RunState, message: ChargeReview) -> list[Fact]:
     """A review's tokens."""
-    if state.doing in ("new", "over"):
-        return []
-    return [CriticReviewed(usage=message.usage, model=message.model, by=message.by)]
+    return billed(state, message.usage, message.model, message.by)
 
 
 def critic_lost(state: RunState, message: LoseCritic) -> list[Fact]:

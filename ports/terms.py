@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from ..events.clean import clean_text
-from ..ports import Critic
 from .saying import said
+from .supervision import Critic
 
 REVIEW_TIMEOUT_S = 60.0
 LEAST_EVERY_S = 0.1
