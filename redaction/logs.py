@@ -11,6 +11,7 @@ from .vault import Vault
 
 LOGGERS: Final = (
     *("executus.actors", "executus.budget", "executus.calls", "executus.courier", "executus.critics"),
+    "executus.debugger",
     "executus.erasure",
     *(
         "executus.journal",

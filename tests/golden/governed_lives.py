@@ -38,6 +38,7 @@ from executus.events import (
     PhaseFinished,
     PhasePrint,
     PhaseStarted,
+    RunBegun,
     RunFinished,
     RunForked,
     RunStarted,
@@ -163,7 +164,9 @@ def going_on(started: RunStarted, source: str) -> list[Fact]:
             totals=SPENT,
             noticed=("tokens:0.5",),
             output="Done?",
+            paused=True,
         ),
+        RunBegun(by="alice", waited_ms=0),
         BudgetExceeded(measure="cost_usd", limit=1.0, spent=1.25, scope="caller", window="day"),
         RunFinished(stats=stats, by="budget", reason="the caller's budget is spent"),
     ]
