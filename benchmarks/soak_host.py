@@ -231,7 +231,10 @@ class Host:
                     run.deny(asked.call, by="somebody")
         for row in self.runtime.runs(unfinished=True):
             run = self.runtime.run(row.run_id)
-            state = run.state()
+            try:
+                state = run.state()
+            except UnknownRun:  # one that was not recorded has ended meanwhile
+                continue
             if state.doing == "waiting" and state.interactive and not state.governed.approvals:
                 with suppress(MessageRefused):
                     if self.rng.random() < 0.3:
