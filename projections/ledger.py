@@ -20,7 +20,9 @@ from ..events import (
     Event,
     InputAwaited,
     InputReceived,
+    RunBegun,
     RunFinished,
+    RunForked,
     RunStarted,
     StepCompleted,
     StepFailed,
@@ -332,7 +334,9 @@ class Ledger:
                     growth_ms -= fact.waited_ms
                 case InputAwaited():
                     run.awaiting = True
-                case InputReceived():
+                case RunForked():
+                    run.awaiting = fact.paused
+                case InputReceived() | RunBegun():
                     run.awaiting = False
                     growth_ms -= fact.waited_ms
                 case ApprovalRequested():

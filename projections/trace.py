@@ -32,6 +32,7 @@ from ..events import (
     OutputRefused,
     Part,
     PhaseStarted,
+    RunBegun,
     RunInfo,
     RunStarted,
     SoftTimeoutReached,
@@ -186,7 +187,7 @@ def evolve_trace(trace: Trace, event: Event) -> Trace:
             one.call == fact.call and one.default == "deny" for one in before.governed.approvals
         ):
             return _closed(trace, fact.call, at_ms, "nobody approved it in time", "refused")
-        case ApprovalGranted() | ApprovalExpired() | ChildWentOn():
+        case ApprovalGranted() | ApprovalExpired() | ChildWentOn() | RunBegun():
             return replace(trace, active_ms=at_ms)
         case PhaseStarted():
             return replace(trace, phase=fact.phase, fresh_from=trace.state.step, active_ms=at_ms)

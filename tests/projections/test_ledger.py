@@ -20,6 +20,8 @@ from executus.events import (
     InputAwaited,
     InputReceived,
     NoteLogged,
+    RunBegun,
+    RunForked,
     StepStarted,
     ToolFinished,
     ToolStarted,
@@ -217,6 +219,24 @@ def test_days_in_which_a_child_waits_for_a_person_are_charged_to_nobody() -> Non
     parent.elapsed_ms += 20
     parent.add(ChildFinished(call="1.0", run_id=child.run_id, status="ok"))
     assert recount([*parent.events, *child.events]).account("alice").total.runtime_ms == 20
+
+
+def test_days_in_which_a_fork_waits_to_be_begun_are_charged_to_nobody() -> None:
+    fork = FactRun()
+    fork.add(RunForked(source="x", version=3, paused=True))
+    fork.elapsed_ms += 86_400_000
+    fork.add(NoteLogged(type="still here"))
+    assert recount(fork.events).account("alice").total.runtime_ms == 0
+    fork.elapsed_ms += 86_400_000
+    fork.add(RunBegun(waited_ms=2 * 86_400_000))
+    fork.work(20)
+    fork.begin_step()
+    assert recount(fork.events).account("alice").total.runtime_ms == 20
+    resumed = FactRun()
+    resumed.add(RunForked(source="x", version=3))
+    resumed.work(30)
+    resumed.finish()
+    assert recount(resumed.events).account("alice").total.runtime_ms == 30
 
 
 def test_what_a_fact_says_was_waited_is_not_charged_though_no_fact_says_since_when() -> None:

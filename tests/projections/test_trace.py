@@ -25,7 +25,9 @@ from executus.events import (
     DeadlineExtended,
     Event,
     PhaseStarted,
+    RunBegun,
     RunFinished,
+    RunForked,
     RunStats,
     SoftTimeoutReached,
     StepCompleted,
@@ -221,6 +223,13 @@ def test_what_supervision_does_is_no_sign_of_life() -> None:
     assert run.trace.active_ms == active
     assert run.trace.soft_timeout_at_ms == round(run.now * 1000)
     run.put(ApprovalGranted(call="1.0"))
+    assert run.trace.active_ms == round(run.now * 1000)
+
+
+def test_a_fork_that_waited_to_be_begun_was_not_idle() -> None:
+    run = ToldRun().put(RunForked(source="x", version=3, paused=True))
+    run.now += 86_400
+    run.put(RunBegun(by="alice"))
     assert run.trace.active_ms == round(run.now * 1000)
 
 
