@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import JournalError, JournalUnavailable, MessageRefused, RunQuarantined, RuntimeClosed
 from ..events import RunInfo, Status
-from ..ports import QUARANTINE_AFTER, Agent, Journal, Recovery
+from ..ports import NOBODY, QUARANTINE_AFTER, Agent, Journal, Recovery
 from .address import Address
 from .pooled import Cancellable, PooledActor
 from .probation import Failed, LetGo, Probation, Resumed, Survived, TakenUp
@@ -519,7 +519,7 @@ def _how_it_ended(parent: str, journal: Journal) -> Status:
 
 def _orphan(run_id: str, parent: str) -> Address:
     """Where a child is that nobody carries on: it is never asked anything."""
-    return Address(RunInfo(run_id=run_id, name="orphan", parent_run_id=parent), Agent("orphan", model="none:none"))
+    return Address(RunInfo(run_id=run_id, name="orphan", parent_run_id=parent), Agent("orphan", model=NOBODY))
 
 
 def why_child_waits(run_id: str, children: Mapping[str, str], waiting: Mapping[str, str]) -> str:

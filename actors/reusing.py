@@ -5,56 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-
-import msgspec
 
 from ..errors import JournalError, UnknownRun
-from ..events import AgentPrint, Event, Message, RunStarted, StepCompleted, StepStarted, Usage
+from ..events import AgentPrint, Usage
 from ..ports import Agent, Journal, ModelRequest, Reply
-from ..projections import Checkpoint, advance
+from ..projections.recorded import RecordedRun, recorded_run
 
 log = logging.getLogger("executus.calls")
 
 KEPT = 16
 """Recordings kept in memory, at most: as many forks can follow theirs at once without reading a log twice."""
-
-
-class RecordedStep(msgspec.Struct, frozen=True):
-    """What the model was shown in a step, in which phase, and what it answered."""
-
-    messages: Sequence[Message]
-    phase: str
-    completed: StepCompleted
-
-
-class Recording(msgspec.Struct, frozen=True):
-    """The steps of a run, up to `version` of its log. Empty if any of its content is withheld."""
-
-    version: int = 0
-    agent: AgentPrint | None = None
-    steps: dict[int, RecordedStep] = {}
-
-
-def recording_of(events: Sequence[Event]) -> Recording:
-    """What a run was shown and answered, step by step."""
-    if any(event.content in ("locked", "erased") for event in events):
-        return Recording(len(events))
-    agent: AgentPrint | None = None
-    steps: dict[int, RecordedStep] = {}
-    checkpoint = Checkpoint()
-    shown: Sequence[Message] = ()
-    phase = ""
-    for event in events:
-        checkpoint = advance(checkpoint, event)
-        fact = event.fact
-        if isinstance(fact, RunStarted):
-            agent = fact.agent
-        elif isinstance(fact, StepStarted):
-            shown, phase = checkpoint.transcript.messages, checkpoint.state.phase
-        elif isinstance(fact, StepCompleted):
-            steps[fact.step] = RecordedStep(shown, phase, fact)
-    return Recording(len(events), agent, steps)
 
 
 class Recordings:
@@ -63,7 +23,7 @@ class Recordings:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, Recording] = OrderedDict()
+        self._kept: OrderedDict[str, RecordedRun] = OrderedDict()
 
     def find(self, run_id: str, agent: Agent, request: ModelRequest) -> Reply | None:
         """The reply of run `run_id` to what `request` would show the model of `agent`, with no usage; None if that run
@@ -82,14 +42,14 @@ class Recordings:
         done = step.completed
         return Reply(done.reply, Usage(), done.stop, done.model, done.response_id)
 
-    def _recording(self, run_id: str, step: int) -> Recording:
-        with self._lock:
+    def _recording(self, run_id: str, step: int) -> RecordedRun:
+        with self._lock:  # what is kept was not erased since: no run can be, while one that goes on from it works
             known = self._kept.get(run_id)
         if known is not None and step not in known.steps:
             row = self._journal.run(run_id)
             known = known if row is not None and row.version == known.version else None
         if known is None:
-            known = recording_of(self._journal.read(run_id))
+            known = recorded_run(self._journal.read(run_id))
         with self._lock:
             self._kept[run_id] = known
             self._kept.move_to_end(run_id)

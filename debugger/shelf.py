@@ -87,11 +87,12 @@ class Shelf:
         key = client, run_id
         with self._lock:
             book = self._books.get(key)
+            if book is not None:
+                self._books.move_to_end(key)
         if book is None:
             made = Book(self.journal, run_id)
             with self._lock:
                 book = self._books.setdefault(key, made)
-                self._books.move_to_end(key)
                 while len(self._books) > KEPT:
                     self._books.popitem(last=False)
         with book.lock:

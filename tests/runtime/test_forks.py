@@ -27,7 +27,6 @@ from executus import (
     Usage,
     tool,
 )
-from executus.actors.reusing import recording_of
 from executus.adapters.models.scripted import call, say
 from executus.errors import MessageRefused, UnknownAgent, UnknownRun
 from executus.events import (
@@ -43,6 +42,7 @@ from executus.events import (
 )
 from executus.journal import verify_run
 from executus.projections import NOT_BEGUN, fold
+from executus.projections.recorded import recorded_run
 from executus.testing import VirtualClock, run_started
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -495,10 +495,10 @@ def test_another_agent_is_another_question(opened: Any, overrides: Overrides) ->
 
 def test_what_is_withheld_or_gone_is_no_recording() -> None:
     events = Life((run_started("Go."), StepStarted(step=1), StepCompleted(step=1, reply=(Text("hi"),))), 0).events
-    assert list(recording_of(events).steps) == [1]
+    assert list(recorded_run(events).steps) == [1]
     for content in ("locked", "erased"):
         withheld = [replace(event, content=content) for event in events]
-        assert recording_of(withheld).steps == {}
+        assert recorded_run(withheld).steps == {}
 
 
 # ------------------------------------------------------------------ who it is, and who pays
