@@ -129,7 +129,8 @@ def rest(host: Host) -> None:
         busy = here["directory"] + here["outbox"] + here["errands"] + here["granted"] + here["unanswered"]
         calm = 0 if busy else calm + 1
         if time.monotonic() > until:
-            raise RuntimeError(f"the host does not come to rest: { ({name: n for name, n in here.items() if n}) }")
+            counts = {name: n for name, n in here.items() if n}
+            raise RuntimeError(f"the host does not come to rest: {counts}; still there: {host.still_there()}")
 
 
 def live(host: Host, hours: float, a_minute: float) -> int:

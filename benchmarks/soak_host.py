@@ -242,6 +242,19 @@ class Host:
                     elif self.rng.random() < 0.3:
                         run.send("And?", by="somebody")
 
+    def still_there(self) -> list[str]:
+        """What is known of each run that has an address."""
+        found: list[str] = []
+        for run_id, address in list(self.runtime._directory.items()):
+            try:
+                state = self.runtime.run(run_id).state()
+                stands = f"{state.doing} at step {state.step}, deadline {state.governed.deadline_ms}"
+            except UnknownRun:
+                stands = "no log"
+            owed = ", ".join(address.running) or "nothing"
+            found.append(f"{run_id} ({address.agent.name}): {stands}; under way: {owed}; end: {address.end!r}")
+        return found
+
     def pass_time(self, seconds: float) -> None:
         """Let virtual time pass, and have the timers' thread look."""
         self.clock.advance(seconds)
