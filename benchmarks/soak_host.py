@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from executus import Agent, Allowance, ApprovalTerms, Continue, ModelUnavailable, Runtime, ScriptedModel, Steer, tool
+from executus.actors import runner
 from executus.adapters.budgets import PerCaller
 from executus.adapters.models.scripted import call, say
 from executus.errors import BudgetSpent, MessageRefused, UnknownRun
@@ -176,6 +177,7 @@ class Host:
         beside.KEPT = KEPT_BESIDE  # type: ignore[misc]
         tables.MOST_KEPT = KEPT_ROWS  # type: ignore[misc]
         ledger.MOST_ENDED = KEPT_ENDED  # type: ignore[misc]
+        runner.LOAD_S = 1e9  # a log is read in real time, and a jump of this clock is not the disk's fault
         logging.getLogger("executus").setLevel(logging.CRITICAL)  # critics and deliveries fail, as they are meant to
         self.rng = random.Random(seed)
         self.clock = VirtualClock()
