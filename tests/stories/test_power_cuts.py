@@ -83,3 +83,20 @@ def test_of_what_was_not_synced_every_sector_and_every_name_is_lost_or_kept_for_
     assert (tmp_path / "none" / "a").read_bytes() == b"x" * 1024
     disk.write_to(tmp_path / "all", "everything", random.Random(0))
     assert (tmp_path / "all" / "b").read_bytes() == b"x" * 512 + b"y" * 1024
+
+
+@pytest.mark.parametrize(
+    ("recorded", "there", "holes"),
+    [
+        (b"one\ntwo\n", b"one\ntwo\n", "0"),
+        (b"one\n", b"one\ntwo\n", "1"),
+        (b"one\n\0\0\0\0six\n", b"one\ntwo\nsix\n", "1"),
+        (b"\0\0\0\0two\n", b"one\ntwo\nsix\n", "2"),
+        (b"one\nTWO\n", b"one\ntwo\n", "None"),
+        (b"one\ntwo\n", b"one\n", "None"),
+    ],
+)
+def test_only_what_a_kill_kept_from_being_recorded_may_be_missing(recorded: bytes, there: bytes, holes: str) -> None:
+    asked = f"import power_cuts; print(power_cuts.holes_in({recorded!r}, {there!r}))"
+    done = subprocess.run([sys.executable, "-c", asked], cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == (holes, "")
