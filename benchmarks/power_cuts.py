@@ -35,7 +35,7 @@ import kill_agents  # beside this file
 import kill_bugs
 import kill_loop
 from kill_checks import Findings, Told, file_check, full_check, views_check
-from power_images import MODELS, Disk, Operation, read_record
+from power_images import MODELS, Disk, Operation, drop_torn_end, read_record
 
 from executus.errors import ExecutusError
 
@@ -98,6 +98,7 @@ def record(work: Path, options: argparse.Namespace) -> tuple[list[Operation], Pa
         if host.poll() is None:
             host.send_signal(signal.SIGKILL)
             host.wait()
+            drop_torn_end(kept)
         told.read_on()
         if life == "alone" and host.returncode != 0:
             raise RuntimeError(f"the host that was left alone ended with code {host.returncode}")

@@ -7,6 +7,7 @@ any part may have reached the disk: each sector of each write for itself, each n
 
 from __future__ import annotations
 
+import os
 import random
 import struct
 from collections.abc import Iterator
@@ -55,6 +56,16 @@ def read_record(path: Path) -> list[Operation]:
         found.append(one)
         at = end
     return found
+
+
+def drop_torn_end(path: Path) -> None:
+    """A killed host may leave half of its last record: what the next one records would be read as the rest of it."""
+    content = path.read_bytes()
+    at = 0
+    while at + 4 <= len(content) and (end := at + 4 + int.from_bytes(content[at : at + 4], "little")) <= len(content):
+        at = end
+    if at < len(content):
+        os.truncate(path, at)
 
 
 @dataclass

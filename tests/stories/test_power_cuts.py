@@ -100,3 +100,21 @@ def test_only_what_a_kill_kept_from_being_recorded_may_be_missing(recorded: byte
     asked = f"import power_cuts; print(power_cuts.holes_in({recorded!r}, {there!r}))"
     done = subprocess.run([sys.executable, "-c", asked], cwd=BENCHMARKS, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == (holes, "")
+
+
+def test_a_record_that_a_kill_has_torn_ends_before_that(tmp_path: Path) -> None:
+    asked = """
+import sys
+from pathlib import Path
+from power_images import HEAD, drop_torn_end, read_record
+record = HEAD.pack(HEAD.size - 4 + 4 + 3, b"W", 7, 0, 4) + b"acks" + b"yes"
+path = Path(sys.argv[1])
+for torn in range(len(record)):
+    path.write_bytes(record + record[:torn])
+    drop_torn_end(path)
+    path.write_bytes(path.read_bytes() + record)
+    assert [(one.path, one.data) for one in read_record(path)] == [("acks", b"yes")] * 2, torn
+"""
+    command = [sys.executable, "-c", asked, str(tmp_path / "record")]
+    done = subprocess.run(command, cwd=BENCHMARKS, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
