@@ -13,7 +13,7 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from executus import Agent, Run, Runtime, ScriptedModel, tool
+from executus import Agent, Run, Runtime, ScriptedModel, ToolContext, tool
 from executus.cli.program import executus
 from executus.testing import call
 
@@ -83,18 +83,20 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-@tool
-def fail(why: str) -> str:
-    """Fail."""
-    raise RuntimeError(why)
-
-
 class Governed:
     """A run of a live host that has been through a lot and waits at its third step until `open`."""
 
     def __init__(self, db: Path | None) -> None:
         self.entered = threading.Event()
         self._gate = threading.Event()
+
+        @tool
+        async def fail(why: str, context: ToolContext) -> str:
+            """Fail, when the other call has its result: tests know the versions."""
+            read = self.runtime.journal.read
+            while all(event.tag != "tool-finished" for event in await asyncio.to_thread(read, context.run_id)):
+                await asyncio.sleep(0.005)
+            raise RuntimeError(why)
 
         async def answer(request: Any) -> Any:
             if request.step == 1:
