@@ -20,7 +20,8 @@ from .run import RunState, evolve, spent
 from .transcript import evolve_transcript
 
 STOPPED = "the run was stopped while this was under way; whether it took effect is unknown, and it was not run again"
-NOT_BEGUN = "the run was stopped before this was approved; it was not run"
+NOT_APPROVED = "the run was stopped before this was approved; it was not run"
+NOT_BEGUN = "the run was stopped before this was begun; it was not run"
 
 
 def carried(source: str, events: Sequence[Event]) -> tuple[RunForked, RunState]:
@@ -37,7 +38,10 @@ def carried(source: str, events: Sequence[Event]) -> tuple[RunForked, RunState]:
         ChildFinished(call=child.call, run_id=child.run_id, status="cancelled", output=STOPPED)
         for child in state.governed.children
     ]
-    loose += [ToolRefused(call=one.call, name=one.name, reason=NOT_BEGUN) for one in state.governed.approvals]
+    loose += [ToolRefused(call=one.call, name=one.name, reason=NOT_APPROVED) for one in state.governed.approvals]
+    for call in state.governed.unplanned:  # of a fork that was stopped before it made what it had inherited
+        name = state.asked[int(call.rpartition(".")[2])].name
+        loose.append(ToolRefused(call=call, name=name, reason=NOT_BEGUN))
     for fact in (*loose, StepStarted(step=state.step + 1)):  # a step begins by reading what was said meanwhile
         transcript = evolve_transcript(transcript, fact)
     settled = state

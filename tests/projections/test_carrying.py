@@ -30,7 +30,8 @@ from executus.events import (
     Usage,
 )
 from executus.projections import outstanding, spent
-from executus.projections.carrying import NOT_BEGUN, STOPPED, carried
+from executus.projections.carrying import NOT_APPROVED, NOT_BEGUN, STOPPED, carried
+from executus.projections.forking import inherited as inherited_by_a_fork
 from executus.testing import run_started
 
 BEGUN: tuple[Fact, ...] = (run_started("Go.", instructions="Be brief."), StepStarted(step=1))
@@ -63,10 +64,18 @@ def test_a_child_that_was_under_way_is_told_as_cancelled() -> None:
     assert fork.messages[-1].parts == (ToolResult("c1", "agent__helper", told, True),)
 
 
-def test_a_call_that_nobody_approved_is_told_as_not_begun() -> None:
+def test_a_call_that_nobody_approved_is_told_as_such() -> None:
     fork = inherited(completed(PAY), ApprovalRequested(call="1.0", name="pay"), ApprovalAwaited(since_ms=0))
-    assert fork.messages[-1].parts == (ToolResult("c2", "pay", NOT_BEGUN, True),)
+    assert fork.messages[-1].parts == (ToolResult("c2", "pay", NOT_APPROVED, True),)
     assert fork.totals.tool_calls == 0
+
+
+def test_a_call_that_a_fork_had_inherited_and_not_made_is_told_as_not_begun() -> None:
+    begun = Life((*BEGUN, completed(CALL, PAY), ToolFinished(call="1.0", result="so")), 0)
+    fork = inherited_by_a_fork("run-0", begun.events).forked
+    again, _ = carried("run-1", Life((BEGUN[0], fork), 0).events)
+    assert again.messages[-2].parts == (ToolResult("c1", "look", "so"),)
+    assert again.messages[-1].parts == (ToolResult("c2", "pay", NOT_BEGUN, True),)
 
 
 def test_what_was_said_and_not_yet_read_is_in_the_conversation() -> None:
@@ -95,6 +104,13 @@ def test_it_names_the_event_it_goes_on_from() -> None:
 def test_every_call_of_an_inherited_conversation_is_answered(life: Life) -> None:
     fork, _ = carried("run-0", life.events)
     seen(list(fork.messages))
+
+
+@for_any_life()
+def test_every_call_is_answered_when_a_fork_that_was_never_begun_is_gone_on_from(life: Life) -> None:
+    fork = inherited_by_a_fork("run-0", life.events).forked
+    again, _ = carried("run-1", Life((life.facts[0], fork), 0).events)
+    seen(list(again.messages))
 
 
 @for_any_life()

@@ -60,8 +60,8 @@ class Client:
         self.world = world
         self.asked: list[tuple[Host, Asked]] = []
         self.forks = 0
-        self.forked: list[str] = []
-        """Forks that may still wait to be begun."""
+        self.forked: dict[str, tuple[Host, Asked]] = {}
+        """Forks that may still wait to be begun, each with the order that makes it, and who was given that."""
         self.forking = random.Random(f"{world.seed}: forks")
         self.chats: list[str] = []
         """Interactive runs among them."""

@@ -98,7 +98,7 @@ def fork_off(client: Client, host: Host) -> bool:
     if host.budgets is not None:
         order = gated(order, host.budgets, now_us)
     run_id = order.started.info.run_id
-    client.forked.append(run_id)
+    client.forked[run_id] = (host, order.asked)
     hand_over(client, host, order)
     world.to_make[run_id] = found.to_make
     return True
@@ -124,11 +124,14 @@ def begin(client: Client, host: Host) -> bool:
     world, fate = client.world, client.forking
     if not world.kind and fate.random() > 0.1:
         return False
-    run_id = fate.choice(client.forked)
+    run_id = fate.choice([*client.forked])
     address = host.directory.get(run_id)
     aside = address is not None and address.end is not None
+    where, asked = client.forked[run_id]
+    if where is host and not asked.ack.done():
+        return False  # it may still be let in
     if world.kind and (aside or run_id not in world.disk.heads or not is_paused(world, run_id)):
-        client.forked.remove(run_id)  # it is begun, over, set aside, or never was
+        del client.forked[run_id]  # it is begun, over, set aside, or never was
     elif address is not None:
         client.order(host, address, Asked(BeginRun(by="client")))
         return True
