@@ -114,10 +114,15 @@ def standing(events: list[Event], until: Event) -> tuple[bool, Event | None]:
 
 
 def was_told(world: World, since: Event | None, until: Event) -> bool:
-    """Whether one host had time enough to tell; nobody knows where threads are stuck, or a run is set aside."""
+    """Whether one host had time enough to tell; nobody knows where threads are stuck, or a run is set aside.
+
+    A host that stands still tells nobody.
+    """
     who = world.personality
     if since is None or since.epoch != until.epoch or who.longest_wait_s > 1 or world.hurt:
         return False
     quiet = not (who.commit_fails or who.load_fails or who.crash or who.closes)
     within_s = TOLD_WITHIN_S if quiet else TOLD_LATE_S
-    return world.times[until.position - 1] - world.times[since.position - 1] > within_s
+    begin, end = world.times[since.position - 1], world.times[until.position - 1]
+    stood_s = sum(max(0.0, min(end, at + gap_s) - max(begin, at)) for at, gap_s in world.stood_still)
+    return end - begin - stood_s > within_s

@@ -60,10 +60,12 @@ class Sleepers:
         slept_at = world.awake()
         began, world.now = world.now, world.now + min(gap_s, left_s)
         if gap_s <= left_s:
+            world.stood_still.append((slept_at, gap_s))
             self.wake(host, gap_s, lapsed=False)
             return host
         if self.rng.random() < 0.3:  # nobody was there to take over
             world.now = began + gap_s
+            world.stood_still.append((slept_at, gap_s))
             self.wake(host, gap_s, lapsed=True)
             return host
         world.note("takeover")

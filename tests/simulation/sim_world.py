@@ -222,6 +222,8 @@ class World:
         """Calls that wait for a person, as a person sees them: by durable facts."""
         self.times: list[float] = []
         """When each event became durable, by position, in awake time."""
+        self.stood_still: list[tuple[float, float]] = []
+        """When a host stood still without being taken over from, in awake time, and for how many seconds."""
         self.spoken: set[str] = set()
         """Who has said the secret."""
         self.births: list[str] = []
