@@ -66,17 +66,20 @@ def print_divergence(db: Path, digits_a: str, digits_b: str, *, full: bool, as_j
         source = "the first" if found.source == run_a else "the second" if found.source == run_b else found.source
         _heading(f"both are the same up to version {found.common} of {source}")
     if found.given:
-        _heading("given differently")
+        _heading("started differently")
         _print_changes(found.given, full)
-    if found.a is None and found.b is None:
-        _heading(f"{many(found.alike, 'fact')} alike, and nothing else that matters")
+    since = (
+        f"{many(found.alike, 'fact')} alike" if found.source else f"after the start {many(found.alike, 'fact')} alike"
+    )
+    if not found.parts:
+        _heading(f"{since}, and nothing else that matters")
         return
-    _heading(f"{many(found.alike, 'fact')} alike; then")
+    _heading(f"{since}; then")
     width = screen_width()
     for name, run_id, told in (("−", run_a, found.a), ("+", run_b, found.b)):
         line = _side(told, max(20, width - 12))
         click.echo(click.style(f"{name} {short(run_id)}", fg="red" if name == "−" else "green") + f"  {line}")
-    if found.changes and found.alike:
+    if found.changes:
         _heading("what is different in it")
         _print_changes(found.changes, full)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from ..errors import JournalError, UnknownRun
-from ..events import InputStaged, RunForked, RunStarted
+from ..events import Event, InputStaged, RunForked, RunStarted
 from ..ports import Journal
 
 OPENING = 16
@@ -31,8 +31,8 @@ class Branch(msgspec.Struct, frozen=True):
             yield from child.branches()
 
 
-def source_of(journal: Journal, run_id: str) -> tuple[RunForked, int] | None:
-    """What a run goes on from, and the version of the fact that says so; None if it began by itself.
+def opening(journal: Journal, run_id: str) -> Iterator[Event]:
+    """How a run was started: its first events, up to the one that says what it goes on from, if it does.
 
     Raises:
         UnknownRun, LogCorrupt: as `ports.Journal.read`.
@@ -40,11 +40,23 @@ def source_of(journal: Journal, run_id: str) -> tuple[RunForked, int] | None:
     after = 0
     while page := journal.read(run_id, after, OPENING):
         for event in page:
+            if not isinstance(event.fact, (RunStarted, InputStaged, RunForked)):
+                return
+            yield event
             if isinstance(event.fact, RunForked):
-                return event.fact, event.version
-            if not isinstance(event.fact, (RunStarted, InputStaged)):
-                return None
+                return
         after = page[-1].version
+
+
+def source_of(journal: Journal, run_id: str) -> tuple[RunForked, int] | None:
+    """What a run goes on from, and the version of the fact that says so; None if it began by itself.
+
+    Raises:
+        UnknownRun, LogCorrupt: as `ports.Journal.read`.
+    """
+    for event in opening(journal, run_id):
+        if isinstance(event.fact, RunForked):
+            return event.fact, event.version
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,19 +14,23 @@ from ..projections.changes import Change, changes
 from ..projections.essence import essence_of, essences
 from ..projections.moments import Moment, moment_of
 from ..projections.shown import as_json
-from .descent import source_of
+from .descent import opening, source_of
 from .reading import head_of, pages
 from .recording import state_at
+
+BEGINNINGS: Final = (RunStarted, InputStaged, RunForked)
+"""Facts of how a run was started."""
 
 
 class Divergence(msgspec.Struct, frozen=True):
     """How two runs compare, by what was asked, said, done and decided; not by ids, times and cost.
 
     source, common: both are the same up to version `common` of the run `source`, which one or both go on from; "" and 0
-    if they are not related. given: how they were started differently: agent, limits, input; of related runs also the
-    messages that were carried over otherwise than they were. alike: facts after that in which they agree. a, b: the
-    first moments in which they do not; None where a run has no more. changes: from what matters of a's fact to what
-    matters of b's.
+    if they are not related. given: how they were started differently: input, agent, model, limits, attachments; of
+    related runs also the messages that were carried over otherwise than they were, and of others the edits of what they
+    go on from. None of that counts in the rest. alike: facts after the start in which they agree. a, b: the first
+    moments in which they do not; None where a run has no more. changes: from what matters of a's fact to what matters
+    of b's.
     """
 
     run_a: str
@@ -42,7 +46,12 @@ class Divergence(msgspec.Struct, frozen=True):
     @property
     def same(self) -> bool:
         """Whether nothing that matters is different."""
-        return self.a is None and self.b is None and not self.given
+        return not self.parts and not self.given
+
+    @property
+    def parts(self) -> bool:
+        """Whether they did something different after their start."""
+        return self.a is not None or self.b is not None
 
 
 class Part(NamedTuple):
@@ -54,7 +63,8 @@ class Part(NamedTuple):
 
 
 def diff_runs(journal: Journal, a: str, b: str) -> Divergence:
-    """Where the runs `a` and `b` part. Forks are compared from the point they were forked at.
+    """Where the runs `a` and `b` part. Forks are compared from the point they were forked at, others from after their
+    start: two runs with other input that call the same tools for a while part where they do so no more.
 
     Raises:
         UnknownRun: no such run. LogCorrupt: a log does not decode, or not fold.
@@ -64,11 +74,9 @@ def diff_runs(journal: Journal, a: str, b: str) -> Divergence:
     while mine and theirs and mine[0].run_id == theirs[0].run_id:
         source, common = mine[0].run_id, min(mine[0].to, theirs[0].to)
         mine, theirs = _without(mine, common), _without(theirs, common)
-    given = _given(journal, a, b, source, common)
+    given = _given(journal, a, b, source, common) if source else _begun_otherwise(journal, mine, theirs)
     alike = 0
-    for one, other in zip_longest(
-        essences(_events(journal, mine, bool(source))), essences(_events(journal, theirs, bool(source)))
-    ):
+    for one, other in zip_longest(essences(_events(journal, mine)), essences(_events(journal, theirs))):
         if one is None or other is None or one.shape != other.shape:
             return Divergence(
                 a,
@@ -104,22 +112,43 @@ def _without(parts: list[Part], common: int) -> list[Part]:
     return [Part(first.run_id, common, first.to), *rest] if first.to > common else rest
 
 
-def _events(journal: Journal, parts: list[Part], related: bool) -> Iterator[Event]:
-    """The events of `parts`; of runs that are related, without how they were started."""
-    events = chain.from_iterable(
-        chain.from_iterable(pages(journal, part.run_id, part.after, part.to)) for part in parts
-    )
-    for event in events:
-        if related and isinstance(event.fact, (RunStarted, InputStaged, RunForked)):
-            continue
-        yield event
+def _events(journal: Journal, parts: list[Part]) -> Iterator[Event]:
+    """The events of `parts`, without how they were started: that is told by `given`."""
+    for part in parts:
+        for event in chain.from_iterable(pages(journal, part.run_id, part.after, part.to)):
+            if not isinstance(event.fact, BEGINNINGS):
+                yield event
+
+
+def _begun_otherwise(journal: Journal, mine: list[Part], theirs: list[Part]) -> list[Change]:
+    """How two lives that have nothing in common were begun differently."""
+    return list(changes(_begun(journal, mine), _begun(journal, theirs)))
+
+
+def _begun(journal: Journal, life: list[Part]) -> dict[str, Any]:
+    """How a run was started: agent, limits, input, attachments; and the edits each time somebody went on from it."""
+    begun = essence_of(journal.read(life[-1].run_id, 0, 1)[0].fact)
+    for index, part in enumerate(life):
+        for event in opening(journal, part.run_id):
+            match event.fact:
+                case InputStaged() if index == len(life) - 1:
+                    begun.setdefault("attachments", []).append(essence_of(event.fact))
+                case RunForked():
+                    edits = [{"what": one.what, "after": one.after} for one in event.fact.edits]
+                    if edits:
+                        begun.setdefault("edits", []).extend(edits)
+                    if index == 0:  # what it goes on from is not here, so that what it carries is where it begins
+                        begun["messages"] = _told(event.fact.messages)
+                case _:
+                    pass
+    return begun
 
 
 def _given(journal: Journal, a: str, b: str, source: str, common: int) -> list[Change]:
-    """How the two were started: agent, limits, input; and of related ones what they carry that is not the same."""
+    """How two that are related were started: agent, limits, input, and what they carry that is not the same."""
     begun_a, begun_b = (essence_of(journal.read(run_id, 0, 1)[0].fact) for run_id in (a, b))
     found = list(changes(begun_a, begun_b))
-    if not source or a == b:
+    if a == b:
         return found
     mine, theirs = _carried(journal, a, source, common), _carried(journal, b, source, common)
     if mine is not None and theirs is not None:

@@ -94,6 +94,22 @@ def test_diff_of_two_runs_names_where_they_part(cli: Run, imported: list[str], t
     assert "nothing else that matters" in cli("diff", again, again).stdout
 
 
+def test_diff_of_two_runs_tells_their_start_apart_from_where_they_part(cli: Run, tmp_path: Path) -> None:
+    other: dict[str, Any] = json.loads(json.dumps(CONVERSATIONS[0]))
+    other["id"] = "elsewhere"
+    other["messages"][1]["content"] = "How is the weather in Jena today?"
+    other["messages"][4]["content"] = "It still rains."
+    file = tmp_path / "other.json"
+    file.write_text(json.dumps([CONVERSATIONS[0], other]))
+    one, two = (line["run"] for line in lines_of(cli("import", file, "--json")) if line["type"] == "conversation")
+    [found] = lines_of(cli("diff", one, two, "--json"))
+    assert [change["path"] for change in found["given"]] == ["/input/0/text"]
+    assert (found["alike"], found["a"]["title"], found["b"]["title"]) == (5, "It rains.", "It still rains.")
+    lines = cli("diff", one, two).stdout.splitlines()
+    assert lines[0] == "started differently"
+    assert lines[2] == "after the start 5 facts alike; then"
+
+
 def test_blame_tells_who_wrote_it(cli: Run, imported: list[str]) -> None:
     written = lines_of(cli("blame", imported[0], "output", "--json"))
     assert [(one["tag"], one["before"], one["after"]) for one in written] == [("step-completed", "", "It rains.")]

@@ -220,6 +220,8 @@ def test_the_family_is_cut_at_one_moment(ask: Asking, told: Told) -> None:
 def test_two_runs_are_compared(ask: Asking, told: Told) -> None:
     found = ask("compare", a=told.runs["refund"], b=told.runs["refund again"])
     assert not found["same"]
+    assert "/limits/max_steps" in {one["path"] for one in found["given"]}
+    assert found["alike"] > 0, "how they were started is told apart from where they part"
     assert ask("compare", a=told.runs["refund"], b=told.runs["refund"])["same"]
     assert ask(f"runs/{told.runs['refund']}/lineage")["run"] == told.runs["refund"]
 

@@ -332,7 +332,7 @@ def test_two_runs_are_put_side_by_side(page: Any, told: Told) -> None:
     page.get_by_label("Choose refund again to compare").check()
     page.get_by_role("link", name="Compare the two").click()
     expect(page.locator(".side")).to_have_count(2)
-    expect(page.locator(".headline")).to_contain_text("They part at the first event")
+    expect(page.locator(".headline")).to_contain_text("They were started differently. After the start they agree in")
     expect(page.locator(".change", has_text="/limits/max_steps")).to_be_visible()
     page.locator(".side").first.locator(".row-number").nth(2).click()
     at(page, 3)

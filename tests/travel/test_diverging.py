@@ -12,9 +12,11 @@ from travel_support import ReadOnly, written
 
 from executus.errors import UnknownRun
 from executus.events import (
+    Edit,
     Event,
     Fact,
     HostSlept,
+    InputStaged,
     Message,
     RunFinished,
     RunForked,
@@ -72,13 +74,13 @@ def test_times_ids_cost_and_the_order_of_answers_do_not_matter() -> None:
     theirs[5:5] = [RunResumed(reason="crash", epoch=2), HostSlept(slept_s=4.0)]
     found = compared(life(), theirs)
     assert found.same
-    assert (found.source, found.common, found.alike, found.given, versions(found)) == ("", 0, 10, [], (None, None))
+    assert (found.source, found.common, found.alike, found.given, versions(found)) == ("", 0, 9, [], (None, None))
 
 
 def test_the_first_thing_that_matters_is_named_with_what_each_did() -> None:
     found = compared(life(), life(second="snow", words="Cold."))
     assert not found.same
-    assert (found.alike, versions(found)) == (6, (7, 7))
+    assert (found.alike, versions(found)) == (5, (7, 7))
     assert found.a is not None
     assert found.b is not None
     assert (found.a.title, found.b.title) == ("1.1: sun", "1.1: snow")
@@ -89,7 +91,7 @@ def test_the_first_thing_that_matters_is_named_with_what_each_did() -> None:
 
 def test_a_run_that_goes_on_longer_parts_where_the_other_has_no_more() -> None:
     found = compared(life()[:7], life())
-    assert (found.alike, versions(found), found.changes) == (7, (None, 8), [])
+    assert (found.alike, versions(found), found.changes) == (6, (None, 8), [])
 
 
 def test_how_they_were_started_is_told_first() -> None:
@@ -103,7 +105,15 @@ def test_how_they_were_started_is_told_first() -> None:
         ("/agent/model", "scripted", "other"),
         ("/limits/max_steps", 50, 3),
     }
-    assert versions(found) == (1, 1)
+    assert (found.alike, found.parts, found.same) == (9, False, False), "and they did the same"
+
+
+def test_runs_with_other_input_part_where_they_do_something_else() -> None:
+    theirs = [run_started("Go again."), InputStaged("f", "a.txt", "text/plain", 3, "00"), *life(second="snow")[1:]]
+    found = compared(life(), theirs)
+    assert [(one.op, one.path) for one in found.given] == [("replace", "/input/0/text"), ("add", "/attachments")]
+    assert (found.source, found.alike, versions(found)) == ("", 5, (7, 8))
+    assert [(one.path, one.before, one.after) for one in found.changes] == [("/result", "sun", "snow")]
 
 
 def forked(journal: MemoryJournal, run_id: str, source: list[Event], at: int, *facts: Fact, **more: Any) -> RunLog:
@@ -146,6 +156,27 @@ def test_forks_are_compared_from_where_they_were_forked() -> None:
     assert (later.source, later.common, later.alike, versions(later)) == (A, 7, 2, (None, None))
 
 
+def test_a_fork_and_a_run_that_is_no_kin_of_it_are_compared_from_the_first_start() -> None:
+    journal = MemoryJournal()
+    source = RunLog(journal, A)
+    source.write(*life())
+    fork = forked(journal, B, source.events, 7, StepStarted(step=2), StepCompleted(step=2, reply=(Text("Cold."),)))
+    RunLog(journal, C).write(run_started("Come."), *life()[1:])
+    found = diff_runs(ReadOnly(journal), C, B)
+    assert (found.source, found.alike, versions(found)) == ("", 7, (9, 4))
+    assert [(one.path, one.after) for one in found.given] == [("/input/0/text", "Go.")]
+
+    edit = Edit(what="said", before="", after="Look again.")
+    RunLog(journal, D).write(run_started("Go."), RunForked(source=B, version=3, edits=(edit,)))
+    assert [one.path for one in diff_runs(ReadOnly(journal), C, D).given] == ["/input/0/text", "/edits"]
+    assert [one.path for one in diff_runs(ReadOnly(journal), A, D).given] == []
+
+    lost = written((C, life()), (D, [event.fact for event in fork.events]))
+    found = diff_runs(lost, C, D)
+    assert [one.path for one in found.given] == ["/messages"], "what it goes on from is not here: it begins there"
+    assert (found.alike, versions(found)) == (0, (2, 3))
+
+
 def test_a_fork_of_a_fork_is_compared_along_both_lines() -> None:
     journal = MemoryJournal()
     source = RunLog(journal, A)
@@ -169,7 +200,7 @@ def test_any_life_is_like_itself_and_what_is_cut_off_is_told(mine: Life) -> None
     assert diff_runs(journal, A, B).same
     found = diff_runs(journal, A, C)
     assert found.b is None
-    assert found.alike == 1
+    assert found.alike == 0
 
 
 def test_a_run_that_is_not_there_is_refused() -> None:

@@ -15,14 +15,13 @@ export function Compare({ params, help }) {
     document.title = "Two runs · executus debugger";
   }, []);
   useKeys({ "?": help });
-  const begun = answer?.a?.version === 1 && answer?.b?.version === 1; // then what they were given is the first difference
   return html`<header class="bar"><a href="#/" class="button">Runs</a><h1>Two runs</h1><span class="space"></span><button type="button" onClick=${help} aria-label="Help: keys">?</button></header>
     <main class="compare">
       <${Trouble} problem=${problem} />
       ${!answer && !problem && html`<p class="quiet loading">Reading both …</p>`}
       ${answer && html`<p class="headline" role="status">${verdict(answer)}</p>
-        ${answer.given.length > 0 && html`<details open=${begun && answer.given.length < 8}><summary>${many(answer.given.length, "difference")} in how they were started</summary><ul class="changes">${answer.given.map((one) => html`<${Change} key=${one.path} change=${one} />`)}</ul></details>`}
-        ${answer.changes.length > 0 && !begun && html`<section aria-label="The first difference"><h2>The first difference</h2><ul class="changes">${answer.changes.map((one) => html`<${Change} key=${one.path} change=${one} />`)}</ul></section>`}
+        ${answer.given.length > 0 && html`<details open=${answer.given.length < 8}><summary>${many(answer.given.length, "difference")} in how they were started</summary><ul class="changes">${answer.given.map((one) => html`<${Change} key=${one.path} change=${one} />`)}</ul></details>`}
+        ${answer.changes.length > 0 && html`<section aria-label="The first difference"><h2>The first difference</h2><ul class="changes">${answer.changes.map((one) => html`<${Change} key=${one.path} change=${one} />`)}</ul></section>`}
         <div class="sides"><${Side} id=${a} at=${answer.a} /><${Side} id=${b} at=${answer.b} /></div>`}
     </main>`;
 }
@@ -30,10 +29,12 @@ export function Compare({ params, help }) {
 function verdict(found) {
   const from = found.source ? `Both go on from run ${short(found.source)} up to event ${found.common}. ` : "";
   if (found.same) return `${from}Nothing that matters is different.`;
-  if (!found.a && !found.b) return `${from}They were started differently, and did the same: ${many(found.alike, "fact")}.`;
-  if (!found.a || !found.b) return `${from}They agree in ${many(found.alike, "fact")}; then the ${found.a ? "second" : "first"} has no more.`;
-  if (found.a.version === 1) return `${from}They part at the first event: they were started differently.`;
-  return `${from}They agree in ${many(found.alike, "fact")}, and part at event ${found.a.version} and event ${found.b.version}.`;
+  const alike = many(found.alike, "fact");
+  if (!found.a && !found.b) return `${from}They were started differently, and did the same: ${alike}.`;
+  const begun = found.given.length > 0 ? `${from}They were started differently. ` : from;
+  const since = found.source ? "They agree" : "After the start they agree";
+  if (!found.a || !found.b) return `${begun}${since} in ${alike}; then the ${found.a ? "second" : "first"} has no more.`;
+  return `${begun}${since} in ${alike}, and part at event ${found.a.version} and event ${found.b.version}.`;
 }
 
 function Side({ id, at }) {
