@@ -12,10 +12,12 @@ from ..adapters.keys.sources import key_of_environment
 from ..errors import JournalInUse, MessageRefused
 from ..events import Text
 from ..forking import fork_of
-from ..ports import Overrides
+from ..ports import Agent, Overrides
 from ..projections.editing import Say
 from ..projections.forking import Inherited
 from ..runtime import Runtime
+from .descent import edit_line
+from .named import imported
 from .opening import find_run, reading
 from .program import Misuse, Unopened
 from .shapes import print_json
@@ -39,6 +41,8 @@ def fork_run(
     say: tuple[str, ...],
     model: str | None,
     instructions: str | None,
+    tools: str | None,
+    agent: str | None,
     limits: tuple[str, ...],
     results: tuple[str, ...],
     dry_run: bool,
@@ -48,6 +52,8 @@ def fork_run(
     overrides = Overrides(
         model=model,
         instructions=instructions,
+        tools=None if tools is None else _tools(tools),
+        agent=None if agent is None else _agent(agent),
         limits=dict(_limit(one) for one in limits),
         messages=tuple([Say(one) for one in say]),
         results=dict(_result(one) for one in results),
@@ -82,6 +88,20 @@ def _limit(given: str) -> tuple[str, Any]:
     return SHORT.get(name, name), value
 
 
+def _tools(given: str) -> tuple[str, ...]:
+    names = tuple([one.strip() for one in given.split(",")]) if given.strip() else ()
+    if "" in names:
+        raise Misuse(f'--tools {one_line(given)}: expected NAME,NAME,…, or "" for none')
+    return names
+
+
+def _agent(spec: str) -> Agent:
+    found = imported("--agent", spec)
+    if not isinstance(found, Agent):
+        raise Misuse(f"--agent {one_line(spec)}: expected an Agent there, found {one_line(repr(found)[:80])}")
+    return found
+
+
 def _result(given: str) -> tuple[str, str]:
     call, equals, text = given.partition("=")
     if not equals or not call:
@@ -109,8 +129,7 @@ def _tell(found: Inherited, run_id: str, as_json: bool) -> None:
     if forked.said is not None:
         click.echo("ends       with the source's last words, unless something is said (--say)")
     for edit in forked.edits:
-        change = one_line(f"{edit.before} → {edit.after}" if edit.before else edit.after)
-        click.echo(f"different  {edit.what}{f': {cut(change, max(40, screen_width() - 40))}' if change else ''}")
+        click.echo(f"different  {cut(edit_line(edit), max(40, screen_width() - 11))}")
     if run_id:
         click.echo('begin it in a host that has its agent: runtime.run("' + run_id + '").begin()')
 

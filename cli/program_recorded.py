@@ -18,6 +18,10 @@ from .program import db_option, executus, json_option
 @click.option("--model", metavar="NAME", help="Another model.")
 @click.option("--instructions", metavar="TEXT", help="Other instructions.")
 @click.option(
+    "--tools", metavar="NAME,…", help='The only tools that stay, agent__NAME and skill__NAME too; "" for none.'
+)
+@click.option("--agent", metavar="MODULE:NAME", help="Another agent, an Agent that is imported from there.")
+@click.option(
     "--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="Another limit, such as steps=20; may be repeated."
 )
 @click.option(
@@ -32,6 +36,8 @@ def fork(
     say: tuple[str, ...],
     model: str | None,
     instructions: str | None,
+    tools: str | None,
+    agent: str | None,
     limits: tuple[str, ...],
     results: tuple[str, ...],
     dry_run: bool,
@@ -41,14 +47,17 @@ def fork(
     """Make a new run that goes on from where RUN stood after its event VERSION (`executus show RUN --events`).
 
     It inherits results, never effects: calls that were not started are its to make, pure ones that were under way are
-    made again, the outcome of others is told as unknown. It waits until a host that has its agent begins it. RUN is
-    not touched. No host may have the journal open, except for --dry-run; in a live one say Runtime.fork.
+    made again, the outcome of others is told as unknown. It waits until a host begins it that has its agent; with
+    --agent, that is one that has an agent of that name. RUN is not touched. No host may have the journal open, except
+    for --dry-run; in a live one say Runtime.fork.
 
     \b
     Examples:
       executus fork 9f3c21aa --at 12 --dry-run
       executus fork 9f3c21aa --at 12 --say "Look at the logs first." --limit steps=30
       executus fork 9f3c21aa --at 12 --result "3.0=the file is empty"
+      executus fork 9f3c21aa --at 12 --tools read_file,search
+      executus fork 9f3c21aa --at 12 --agent my_host.agents:careful
     """
     from .forking import fork_run
 
@@ -59,6 +68,8 @@ def fork(
         say=say,
         model=model,
         instructions=instructions,
+        tools=tools,
+        agent=agent,
         limits=limits,
         results=results,
         dry_run=dry_run,

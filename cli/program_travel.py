@@ -1,4 +1,4 @@
-"""The commands that look back: `history`, `at`, `diff`, `blame`, `search`. They only read."""
+"""The commands that look back: `history`, `at`, `diff`, `blame`, `lineage`, `search`. They only read."""
 
 # ruff: noqa: D301  (click wants a real backspace before lines that are not to be wrapped)
 
@@ -91,7 +91,8 @@ def diff(run: str, first: str, second: str | None, full: bool, db: Path, as_json
     """Show what changed in RUN between its versions M and N; or, of two runs, where they part and what each did there.
 
     Two runs are compared by what was asked, said, done and decided, not by times, ids and cost. A run that goes on from
-    the other is compared from where it left it. --json has the changes as a JSON Patch (RFC 6902), too. The exit code
+    the other is compared from where it left it, others from after their start; how they were started differently is
+    told first. --json has the changes as a JSON Patch (RFC 6902), too. The exit code
     is 0 also if there are differences.
 
     \b
@@ -135,6 +136,30 @@ def blame(run: str, path: str, version: str, full: bool, db: Path, as_json: bool
     from .comparing import print_blame
 
     print_blame(db, run, path, version, full=full, as_json=as_json)
+
+
+@executus.command(short_help="The tree of forks that a run belongs to.")
+@click.argument("run")
+@click.option("--full", is_flag=True, help="Cut nothing.")
+@db_option
+@json_option
+def lineage(run: str, full: bool, db: Path, as_json: bool) -> None:
+    """Draw the tree of runs that go on from one another, with RUN in it: of each, at which event it left the run above,
+    what was made different in it, and how it stands or ended.
+
+    RUN itself has a "*". A run that others go on from and that this journal does not have is "not here". The first
+    events of every run of the journal are looked at. --json prints one object a run, those above first.
+
+    \b
+    Examples:
+      executus lineage 9f3c21aa
+      executus lineage 9f3c21aa --full
+      executus lineage 9f3c21aa --json | jq -r 'select(.above != null) | [.run, .version, .status] | @tsv'
+      executus lineage 9f3c21aa --json | jq '{run, edits}'
+    """
+    from .descent import print_lineage
+
+    print_lineage(db, run, full=full, as_json=as_json)
 
 
 @executus.command(short_help="Find events by text, tool, kind or error.")

@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from journal_support import RunLog
 
-from executus import Agent, Runtime, ScriptedModel, tool
+from executus import Agent, Overrides, Runtime, ScriptedModel, tool
 from executus.adapters.models.scripted import call, say
+from executus.events import RunForked
+from executus.journal import SqliteJournal
+from executus.projections.editing import Say
+from executus.testing import run_started
 
 Run = Callable[..., Result]
 DEADLINE_S = 20.0
@@ -91,9 +96,108 @@ def test_a_fork_of_a_live_hosts_journal_is_refused_and_its_dry_run_is_not(cli: R
         (("--limit", "steps=0"), "expected a whole number"),
         (("--result", "1.0"), "expected CALL=TEXT"),
         (("--result", "9.0=x"), "is not in the conversation"),
+        (("--tools", "look,fly"), "agent 'a' has no tool 'fly'; it has: look"),
+        (("--tools", "look,,"), "expected NAME,NAME"),
+        (("--agent", "another"), "expected MODULE:NAME"),
+        (("--agent", "nowhere_at_all:it"), "No module named 'nowhere_at_all'"),
+        (("--agent", "json:dumps"), "expected an Agent there, found <function dumps"),
     ],
 )
 def test_what_cannot_be_is_refused_with_why(cli: Run, source: str, options: tuple[Any, ...], says: str) -> None:
     refused = cli("fork", source, *options)
     assert (refused.exit_code, says in refused.stderr) == (2, True), refused.output
     assert len(lines(cli("ps", "--json"))) == 1
+
+
+AGENTS = """
+from executus import Agent, ScriptedModel, tool
+
+@tool(effect="pure")
+def smell(at: str) -> str:
+    "Smell."
+    return at
+
+careful = Agent("careful", model=ScriptedModel(lambda request: request.messages[0].parts[0].text), tools=[smell],
+                instructions="Be careful.")
+"""
+
+
+@pytest.fixture
+def agents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A module with an agent, in the current directory."""
+    (tmp_path / "agents_of_forks.py").write_text(AGENTS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "agents_of_forks"
+
+
+def test_a_fork_keeps_only_the_tools_that_are_named(cli: Run, db: Path, source: str) -> None:
+    [made] = lines(cli("fork", source, "--at", 1, "--tools", "", "--json"))
+    assert [(one["what"], one["before"], one["after"]) for one in made["edits"]] == [("tools", "look", "")]
+    [kept] = lines(cli("fork", source, "--at", 1, "--tools", " look ", "--json"))
+    with Runtime(db, [agent()]) as runtime:
+        for run_id, looked in ((made["run"], "no tool"), (kept["run"], "seen sea")):
+            run = runtime.run(run_id)
+            run.begin()
+            run.result(DEADLINE_S)
+            assert looked in cli("show", run_id, "--events", "--full").stdout
+
+
+def test_a_fork_goes_on_with_another_agent_that_is_imported(cli: Run, db: Path, source: str, agents: str) -> None:
+    [made] = lines(cli("fork", source, "--at", 1, "--agent", f"{agents}:careful", "--json"))
+    assert [(one["what"], one["before"], one["after"]) for one in made["edits"]] == [("agent", "a", "careful")]
+    refused = cli("fork", source, "--agent", f"{agents}:careful", "--tools", "look", "--dry-run")
+    assert "agent 'careful' has no tool 'look'; it has: smell" in refused.stderr
+    other = Agent("careful", model=ScriptedModel(["careful it is"]))
+    with Runtime(db, [other]) as runtime:
+        run = runtime.run(made["run"])
+        run.begin()
+        assert run.result(DEADLINE_S).output == "careful it is", "the agent of this name of the host that begins it"
+
+
+def test_the_lineage_is_drawn_with_what_was_different_and_how_each_ended(cli: Run, db: Path, source: str) -> None:
+    with Runtime(db, [agent()]) as runtime:
+        told = Overrides(messages=[Say("And\nnow?")], limits={"max_steps": 4})
+        first = runtime.fork(source, 5, overrides=told, start=True)
+        first.result(DEADLINE_S)
+        second = runtime.fork(first, 3, reuse="recorded")
+        third = runtime.fork(source, 2)
+        third.kill("no more", by="ann")
+        third.result(DEADLINE_S)
+        other = runtime.start("a", "Go elsewhere.")
+        other.result(DEADLINE_S)
+    found = lines(cli("lineage", second.id[-8:], "--json"))
+    assert [(one["run"], one["above"], one["version"], one["depth"]) for one in found] == [
+        (source, None, 0, 0),
+        (third.id, source, 2, 1),
+        (first.id, source, 5, 1),
+        (second.id, first.id, 3, 2),
+    ]
+    assert [one["status"] for one in found] == ["ok", "killed", "ok", "waiting"]
+    assert [(one["what"], one["after"]) for one in found[2]["edits"]] == [
+        ("limits.max_steps", "4"),
+        ("said", "And\nnow?"),
+    ]
+    assert [one["reuse"] for one in found] == ["never", "never", "never", "recorded"]
+    drawn = cli("lineage", second.id).stdout.splitlines()
+    assert [line[:14].rstrip() for line in drawn[1:]] == [
+        source[-8:],
+        f"├ {third.id[-8:]}",
+        f"└ {first.id[-8:]}",
+        f"  └ {second.id[-8:]} *",
+    ]
+    assert "by ann: no more" in drawn[2]
+    assert "limits.max_steps: 50 → 4; said: And now?" in drawn[3]
+    assert "reuses recorded replies" in drawn[4]
+    assert "forked, not begun" in drawn[4]
+    assert [one["run"] for one in lines(cli("lineage", other.id, "--json"))] == [other.id]
+
+
+def test_a_lineage_without_its_first_run_says_that_it_is_not_here(cli: Run, db: Path) -> None:
+    journal = SqliteJournal(db)
+    log = RunLog(journal)
+    log.write(run_started("Go."), RunForked(source="00000000-0000-7000-8000-00000000dead", version=7))
+    journal.close()
+    first, second = cli("lineage", log.run_id).stdout.splitlines()[1:]
+    assert first.split()[:3] == ["0000dead", "not", "here"]
+    assert second.split()[:4] == ["└", log.run_id[-8:], "*", "7"]

@@ -167,14 +167,16 @@ def test_a_family_is_shown_as_of_one_moment(cli: Run, db: Path) -> None:
     assert table[2].startswith(f"└ {child.id[-8:]}")
 
 
-@pytest.mark.parametrize("command", ["history", "at", "diff", "blame", "search"])
+@pytest.mark.parametrize("command", ["history", "at", "diff", "blame", "lineage", "search"])
 def test_the_help_teaches_with_examples(cli: Run, command: str) -> None:
     told = cli(command, "--help").stdout
     assert told.count(f"executus {command} ") >= 4
     assert "--json" in told
 
 
-@pytest.mark.parametrize("command", ["history x", "at x 1", "diff x 1 2", "diff x y", "blame x status", "search x"])
+@pytest.mark.parametrize(
+    "command", ["history x", "at x 1", "diff x 1 2", "diff x y", "blame x status", "lineage x", "search x"]
+)
 def test_without_a_journal_they_say_so(cli: Run, command: str) -> None:
     told = cli(*command.split())
     assert told.exit_code == 3
