@@ -169,7 +169,7 @@ def _print_run(found: dict[str, list[dict[str, Any]]], alive: bool, full: bool, 
                     print_json({"type": TYPES[name], **_told(row)})
         return
     width = WIDE_ENOUGH if full else screen_width()
-    _print_header(run, _status(run, alive), width)
+    _print_header(run, _status(run, alive), sum(row["recorded"] for row in found["steps"]), width)
     for name, (head, format_) in SECTIONS.items():
         rows = found[name]
         if rows:
@@ -186,7 +186,7 @@ def _since(began_us: int, row: Mapping[str, Any]) -> str:
     return span(max(0, at - began_us) / 1e6) if at and began_us else "?"
 
 
-def _print_header(run: Mapping[str, Any], status: str, width: int) -> None:
+def _print_header(run: Mapping[str, Any], status: str, recorded: int, width: int) -> None:
     ended = f", by {one_line(run['ended_by'])}" if run["ended_by"] else ""
     ended += f": {one_line(run['reason'])}" if run["reason"] else ""
     tokens = f"{run['tokens_in']:,} in, {run['tokens_out']:,} out"
@@ -197,6 +197,7 @@ def _print_header(run: Mapping[str, Any], status: str, width: int) -> None:
         many(run["family_tool_calls"], "tool call") if run["family_tool_calls"] else "",
         f"{run['family_cost_usd']:.4f} USD" if run["family_cost_usd"] else "",
     ]
+    steps = many(run["steps"], "step") + (f" ({recorded:,} recorded)" if recorded else "")
     asked = {
         "caller": run["caller"],
         "channel": run["channel"],
@@ -216,7 +217,7 @@ def _print_header(run: Mapping[str, Any], status: str, width: int) -> None:
         "ended": moment(run["finished_us"]) if run["finished_us"] else "",
         "status": "",
         "doing": run["doing"],
-        "work": f"{many(run['steps'], 'step')}, {many(run['tool_calls'], 'tool call')}, {span(run['runtime_s'])}",
+        "work": f"{steps}, {many(run['tool_calls'], 'tool call')}, {span(run['runtime_s'])}",
         "waited": span(run["waited_s"]) if run["waited_s"] else "",
         "tokens": tokens,
         "children": ", ".join(one for one in family if one),
@@ -236,7 +237,7 @@ def _print_header(run: Mapping[str, Any], status: str, width: int) -> None:
 
 def _step(row: dict[str, Any]) -> Sequence[str]:
     model = row["answered"] or row["model"]
-    tokens = f"{count(row['tokens_in'])}+{count(row['tokens_out'])}"
+    tokens = "recorded" if row["recorded"] else f"{count(row['tokens_in'])}+{count(row['tokens_out'])}"
     attempts = f"×{row['attempts']}" if row["attempts"] > 1 else ""
     return [
         f"{row['step']}{attempts}",

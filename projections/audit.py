@@ -78,7 +78,9 @@ class RunRow(Row):
 
 
 class StepRow(Row):
-    """A model call of a run with its attempts. status: "running", "done" or "failed" (perhaps to be tried again)."""
+    """A model call of a run with its attempts. status: "running", "done" or "failed" (perhaps to be tried again).
+    recorded: 1 if the reply was taken from the recording of the run that this one was forked from, which costs nothing.
+    """
 
     run_id: str
     step: int
@@ -90,6 +92,7 @@ class StepRow(Row):
     started_us: int = 0
     finished_us: int | None = None
     took_ms: int = 0
+    recorded: int = 0
     stop: str = ""
     tool_calls: int = 0
     tokens_in: int = 0

@@ -91,7 +91,7 @@ class AuditView:
     """The audit trail as a view: a name, a version of its meaning, its tables, and how events change them."""
 
     name = "audit"
-    version = 1
+    version = 2
     tables = TABLES
 
     def fold(self, rows: Rows) -> Callable[[Sequence[Event]], None]:
@@ -260,6 +260,7 @@ class Auditor:
         step = self._steps.change(event.run_id, fact.step)
         step.status, step.answered, step.stop = "done", name(fact.model), fact.stop
         step.finished_us, step.took_ms, step.tool_calls = event.at_us, fact.took_ms, calls
+        step.recorded = int(fact.recorded)
         step.tokens_in, step.tokens_out, step.tokens_thinking = usage.input, usage.output, usage.thinking
         step.tokens_cache_read, step.tokens_cache_write = usage.cache_read, usage.cache_write
         step.cost_usd, step.error = usage.cost_usd, ""

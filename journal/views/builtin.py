@@ -37,6 +37,7 @@ _CALLS: Final = """
 
 _STEPS: Final = """
     count(*) AS steps,
+    sum(recorded) AS recorded,
     sum(attempts) AS attempts,
     sum(tokens_in) AS tokens_in,
     sum(tokens_out) AS tokens_out,

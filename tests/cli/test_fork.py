@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -201,3 +202,26 @@ def test_a_lineage_without_its_first_run_says_that_it_is_not_here(cli: Run, db: 
     first, second = cli("lineage", log.run_id).stdout.splitlines()[1:]
     assert first.split()[:3] == ["0000dead", "not", "here"]
     assert second.split()[:4] == ["└", log.run_id[-8:], "*", "7"]
+
+
+def test_the_audit_says_which_replies_were_recorded(cli: Run, db: Path, source: str) -> None:
+    with Runtime(db, [agent()]) as runtime:
+        told = Overrides(results={"1.0": "seen a whale"})
+        fork = runtime.fork(source, 1, reuse="recorded", start=True)
+        fork.result(DEADLINE_S)
+        changed = runtime.fork(fork, version_of_result(fork), overrides=told, reuse="recorded", start=True)
+        changed.result(DEADLINE_S)
+    steps = [one for one in lines(cli("audit", fork.id, "--json")) if one["type"] == "audit-step"]
+    assert [one["recorded"] for one in steps] == [1, 1]
+    shown = cli("audit", fork.id).stdout
+    assert "2 steps (2 recorded), 1 tool call" in shown
+    assert [line.split()[5] for line in shown.splitlines() if " done " in line] == ["recorded", "recorded"]
+    steps = [one for one in lines(cli("audit", changed.id, "--json")) if one["type"] == "audit-step"]
+    assert [one["recorded"] for one in steps] == [0]
+    assert "recorded" not in cli("audit", changed.id).stdout
+    with sqlite3.connect(f"{db}.views") as views:
+        assert views.execute("SELECT sum(steps), sum(recorded) FROM models_by_name").fetchone() == (5, 2)
+
+
+def version_of_result(run: Any) -> int:
+    return next(event.version for event in run.events() if event.tag == "tool-finished")
