@@ -10,11 +10,17 @@ import asyncio
 import inspect
 import os
 import threading
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from heapq import heapify, heappop, heappush
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from .actors.loop import LoopThread
+from .actors.reviews import HUNG_FOR_ONE, REVIEWS_AT_ONCE
+from .actors.threads import ThreadPool
 from .errors import JournalError, UnknownRun
 from .events import ChildStarted, Event, RunInfo, RunStarted
 from .journal import read_journal
@@ -34,6 +40,10 @@ PAGE = 500
 """Events of one run read at once."""
 WORDS = 1_000
 """Characters kept of what a critic's failure said."""
+GRACE_S = 1.0
+"""Seconds that an async review has beyond its limit, which then is to end it; and that a loop has to end."""
+PROGRESS_S = 1.0
+"""Seconds between two words about progress, at most."""
 
 Critics: TypeAlias = "Critic | Callable[[RunInfo], Critic | None]"
 Source: TypeAlias = "Journal | str | os.PathLike[str]"
@@ -57,11 +67,13 @@ def backtest(
 
     source: a journal, or the path of one; it is only read, also while a host writes it. critic: who would have watched,
     or a function that chooses by `RunInfo` (None: nobody). It is asked when it would have been: at the soft timeout,
-    every `every_s` seconds of the run's own clock, after every `every_steps` steps; its `review` may be async. budget:
-    what callers might have spent, a `Budget` or allowances that hold for each caller. runs: ids; their children come
-    with them. since, caller, agent: of the runs, instead of ids; all runs, if nothing is said. stuck: which recorded
-    runs a critic should have caught. prices: dollars of model calls, instead of what the log says. encryption: the key
-    of a sealed journal. progress: told (events read, events in all) now and then.
+    every `every_s` seconds of the run's own clock, after every `every_steps` steps; its `review` may be async, and has
+    its `timeout_s` (by default 60 s), like everywhere: one that hangs is a failure, and no more reviews of it than two
+    are waited for. budget: what callers might have spent, a `Budget` or allowances that hold for each caller. runs:
+    ids; their children come with them. since, caller, agent: of the runs, instead of ids; all runs, if nothing is said.
+    stuck: which recorded runs a critic should have caught. prices: dollars of model calls, instead of what the log
+    says. encryption: the key of a sealed journal. progress: told (events read, events in all) about once a second and
+    at the end, also when somebody interrupts.
 
     Raises:
         UnknownRun: no such run. JournalError: the journal cannot be opened.
@@ -137,43 +149,91 @@ def _allowances(budget: Budget | Sequence[Allowance] | None) -> Callable[[str], 
 
 
 class _Asker:
-    """Asks critics, on this thread; what is to be awaited is, on a loop of its own or the one that was lent."""
+    """Asks critics as a live run does, under their time limit: those that block on threads that may hang, async ones on
+    a loop of its own or the one that was lent. Whoever waits here can be interrupted.
+    """
 
     def __enter__(self) -> _Asker:
-        self._runner: asyncio.Runner | None = None
+        self._threads = ThreadPool("backtest", REVIEWS_AT_ONCE)
+        self._loop: LoopThread | None = None
+        self._hung: Counter[int] = Counter()
+        self._lost_loops = 0
         return self
 
     def __exit__(self, *raised: object) -> None:
-        if self._runner is not None:
-            self._runner.close()
+        self._threads.close()
+        if self._loop is not None:
+            self._loop.close(GRACE_S)
 
     def ask(self, critic: Critic, terms: Terms, trace: Trace, now_s: float) -> Answered | Failed:
         """Its verdict, checked, or why there is none."""
+        hung = self._hung[id(critic)]
+        if hung >= HUNG_FOR_ONE:
+            return Failed(f"{hung} earlier reviews of it have not returned")
+        if self._threads.hung + self._lost_loops >= REVIEWS_AT_ONCE:
+            return Failed(f"{self._threads.hung + self._lost_loops} earlier reviews of critics have not returned")
         try:
-            review: Any = critic.review(trace, now_s)
-            if inspect.isawaitable(review):
-                return self._await(_awaited(review, terms))
-            return _answered(review, terms)
+            if inspect.iscoroutinefunction(getattr(critic, "review", None)):
+                review: Any = critic.review(trace, now_s)
+                return self._await(critic, review, terms, terms.timeout_s)
+            return self._in_thread(critic, terms, trace, now_s)
         except (Exception, SystemExit) as error:  # a live run would go on too
             return _failed(error)
 
-    def _await(self, answered: Coroutine[Any, Any, Answered | Failed]) -> Answered | Failed:
-        if _lent.loop is not None:
-            return asyncio.run_coroutine_threadsafe(answered, _lent.loop).result()
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-        return self._runner.run(answered)
+    def _in_thread(self, critic: Critic, terms: Terms, trace: Trace, now_s: float) -> Answered | Failed:
+        outcome: SimpleQueue[Any] = SimpleQueue()
+        began = time.monotonic()
+
+        def ask() -> Any:
+            review: Any = critic.review(trace, now_s)
+            # Looked at there, where foreign objects in it can do no harm.
+            return review if inspect.isawaitable(review) else _answered(review, terms)
+
+        def done(found: Any, error: BaseException | None) -> None:
+            outcome.put(found if error is None else _failed(error))
+
+        job = self._threads.submit(ask, done)
+        try:
+            found = outcome.get(timeout=terms.timeout_s)
+        except Empty:
+            job.cancel()
+            self._hung[id(critic)] += 1
+            return _late(terms)
+        if isinstance(found, (Answered, Failed)):
+            return found
+        return self._await(critic, found, terms, max(0.0, terms.timeout_s - (time.monotonic() - began)))
+
+    def _await(self, critic: Critic, review: Awaitable[Any], terms: Terms, left_s: float) -> Answered | Failed:
+        loop = _lent.loop
+        if loop is None:
+            if self._loop is None:
+                self._loop = LoopThread()
+            loop = self._loop.loop
+        task = asyncio.run_coroutine_threadsafe(_awaited(review, terms, left_s), loop)
+        try:
+            return task.result(left_s + GRACE_S)
+        except TimeoutError:  # it blocks the loop, or does not let itself be cancelled
+            task.cancel()
+            self._hung[id(critic)] += 1
+            if self._loop is not None and _lent.loop is None:
+                self._loop.close(0)  # as soon as it can
+                self._loop, self._lost_loops = None, self._lost_loops + 1
+            return _late(terms)
 
 
-async def _awaited(review: Awaitable[Any], terms: Terms) -> Answered | Failed:
-    limit = asyncio.timeout(terms.timeout_s)
+async def _awaited(review: Awaitable[Any], terms: Terms, left_s: float) -> Answered | Failed:
+    limit = asyncio.timeout(left_s)
     try:
         async with limit:
             return _answered(await review, terms)
     except TimeoutError as error:
-        return Failed(f"no verdict within {terms.timeout_s:g} s") if limit.expired() else _failed(error)
+        return _late(terms) if limit.expired() else _failed(error)
     except (Exception, SystemExit) as error:  # in here: it would end the loop
         return _failed(error)
+
+
+def _late(terms: Terms) -> Failed:
+    return Failed(f"no verdict within {terms.timeout_s:g} s")
 
 
 def _answered(review: Any, terms: Terms) -> Answered:
@@ -209,24 +269,30 @@ class _Test:
 
     def run(self, events: _InOrder, progress: Callable[[int, int], None] | None) -> None:
         """Go through `events`."""
-        done = 0
-        for event in events:
-            done += 1
-            if progress is not None and done % PAGE == 0:
+        done, told_at = 0, time.monotonic()
+        try:
+            for event in events:
+                self._next(event, events)
+                done += 1
+                if progress is not None and time.monotonic() - told_at >= PROGRESS_S:
+                    progress(done, max(done, events.total))
+                    told_at = time.monotonic()
+        finally:  # also if somebody interrupts: this is how far it came
+            if progress is not None:
                 progress(done, max(done, events.total))
-            run_id = event.run_id
-            if run_id in events.unreadable or self._rows.get(run_id) is not None:
-                continue
-            replay = self._replays.get(run_id) or self._begin(event)
-            if event.content in ("locked", "erased"):
-                events.unreadable[run_id] = f"what was said in it is {event.content}"
-                continue
-            try:
-                self._take(event, replay)
-            except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
-                events.unreadable[run_id] = f"its log does not fold at version {event.version}: {error!r}"
-        if progress is not None:
-            progress(done, done)
+
+    def _next(self, event: Event, events: _InOrder) -> None:
+        run_id = event.run_id
+        if run_id in events.unreadable or self._rows.get(run_id) is not None:
+            return
+        replay = self._replays.get(run_id) or self._begin(event)
+        if event.content in ("locked", "erased"):
+            events.unreadable[run_id] = f"what was said in it is {event.content}"
+            return
+        try:
+            self._take(event, replay)
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+            events.unreadable[run_id] = f"its log does not fold at version {event.version}: {error!r}"
 
     def _take(self, event: Event, replay: Replay) -> None:
         self._with_its_parent(event, replay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from .named import imported
 from .opening import find_run, reading
 from .program import Misuse
 from .shapes import print_json
-from .words import cut, harmless, one_line, screen_width
+from .words import cut, harmless, many, one_line, screen_width
 
 
 def run_backtest(
@@ -46,7 +47,13 @@ def run_backtest(
     since_us = moment_us("--since", since)
     if runs and (caller, agent, since) != (None, None, None):
         raise Misuse("name runs, or choose them with --caller, --agent and --since")
+    came = _HowFar()
     with reading(db) as journal, bar("backtest", journal.head()) as told:
+
+        def progress(done: int, total: int) -> None:
+            came.events, came.total = done, total
+            told(done)
+
         try:
             found = backtest(
                 journal,
@@ -56,11 +63,23 @@ def run_backtest(
                 since=None if since_us is None else datetime.fromtimestamp(since_us / 1e6, UTC),
                 caller=caller,
                 agent=agent,
-                progress=lambda done, _: told(done),
+                progress=progress,
             )
+        except KeyboardInterrupt:
+            click.echo(f"executus: interrupted after {came}; a backtest writes nothing", err=True)
+            raise
         except ValueError as error:
             raise Misuse(str(error)) from error
     _print(found, as_json)
+
+
+@dataclass
+class _HowFar:
+    events: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.events:,} of {many(self.total, 'event')}" if self.total else "nothing"
 
 
 def _print(found: Backtest, as_json: bool) -> None:

@@ -1,4 +1,8 @@
 import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +64,46 @@ def test_what_cannot_be_meant_is_said(cli: Run, imported: list[str], words: list
     assert result.exit_code == 2
     assert why in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+HANGING = """
+import asyncio, time
+
+class Blocking:
+    every_steps = 1
+
+    def review(self, trace, now):
+        print("here", flush=True)
+        time.sleep(60)
+
+class Waiting:
+    every_steps = 1
+
+    async def review(self, trace, now):
+        print("here", flush=True)
+        await asyncio.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("critic", ["Blocking", "Waiting"])
+def test_ctrl_c_says_how_far_it_came_and_leaves_nothing_behind(
+    critic: str, db: Path, imported: list[str], start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "critics_that_hang.py").write_text(HANGING)
+
+    def files() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in db.parent.iterdir() if not path.name.endswith("-shm")}
+
+    before = files()
+    process = start("backtest", "--critic", f"critics_that_hang:{critic}", cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert output == ""
+    assert re.fullmatch(r"executus: interrupted after [1-9]\d* of 12 events; a backtest writes nothing\n", errors)
+    assert files() == before
 
 
 def test_a_run_becomes_a_cassette(cli: Run, imported: list[str], tmp_path: Path) -> None:

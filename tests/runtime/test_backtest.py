@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from executus import (
     backtest_async,
     tool,
 )
+from executus.actors.reviews import REVIEWS_AT_ONCE
 from executus.adapters.models.scripted import call, say
 from executus.errors import UnknownRun
 from executus.events import CeilingRaised, CriticKilled, CriticObserved, CriticSteered, DeadlineExtended, Event
@@ -305,6 +307,75 @@ def test_a_critic_that_fails_is_lost_and_the_run_is_left_as_it_was(fault: str, t
     [row] = backtest(tmp_path / "runs.db", critic=Faulty()).rows
     assert (row.failures, row.deeds, row.ending) == (3, (), None)
     assert row.lost.startswith("it failed 3 times in a row")
+
+
+@pytest.mark.parametrize("how", ["blocks", "blocks the loop", "returns what hangs", "ignores its end"])
+def test_a_critic_that_hangs_holds_up_no_backtest(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("executus.backtesting.GRACE_S", 0.05)
+    let_go = threading.Event()
+    asked: list[str] = []
+
+    class Hanging:
+        name = "hanging"
+        every_steps = 1
+        timeout_s = 0.01
+
+        def review(self, trace: Trace, now: float) -> Any:
+            asked.append(threading.current_thread().name)
+            if how == "returns what hangs":
+                return asyncio.sleep(DEADLINE_S)
+            let_go.wait()
+            return None
+
+    class HangingAsync(Hanging):
+        async def review(self, trace: Trace, now: float) -> Any:
+            asked.append(threading.current_thread().name)
+            if how == "blocks the loop":
+                let_go.wait()
+            while not let_go.is_set():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(DEADLINE_S)
+
+    with work(tmp_path / "runs.db", VirtualClock()) as runtime:
+        for caller in ("alice", "bob"):
+            runtime.start("worker", "go", caller=caller).result(DEADLINE_S)
+    critic = HangingAsync() if how in ("blocks the loop", "ignores its end") else Hanging()
+    try:
+        found = backtest(tmp_path / "runs.db", critic=critic, budget=[Allowance(window="run", tool_calls=2)])
+    finally:
+        let_go.set()
+    assert [(row.failures, row.deeds, row.ending and row.ending.kind) for row in found.rows] == [(3, (), "budget")] * 2
+    why = {row.lost.removeprefix("it failed 3 times in a row, the last time: ") for row in found.rows}
+    if how == "returns what hangs":  # that ends when it is told to
+        assert (len(asked), why) == (6, {"no verdict within 0.01 s"})
+    else:
+        assert (len(asked), why) == (2, {"2 earlier reviews of it have not returned"}), "a third is waited for nowhere"
+    good = backtest(tmp_path / "runs.db", critic=KillsAt(1))
+    assert [row.failures for row in good.rows] == [0, 0]
+
+
+def test_critics_that_all_hang_are_asked_until_too_many_threads_are_lost(tmp_path: Path) -> None:
+    let_go = threading.Event()
+    asked: list[str] = []
+
+    class Hanging:
+        every_steps = 1
+        timeout_s = 0.01
+
+        def review(self, trace: Trace, now: float) -> Any:
+            asked.append("asked")
+            let_go.wait()
+
+    with work(tmp_path / "runs.db", VirtualClock()) as runtime:
+        for _ in range(6):
+            runtime.start("worker", "go").result(DEADLINE_S)
+    try:
+        found = backtest(tmp_path / "runs.db", critic=lambda info: Hanging())
+    finally:
+        let_go.set()
+    assert len(asked) == REVIEWS_AT_ONCE
+    assert all(row.lost for row in found.rows)
+    assert "8 earlier reviews of critics have not returned" in found.rows[-1].lost
 
 
 def test_a_critic_can_be_chosen_by_run_and_its_attributes_are_checked(opened: Open) -> None:
