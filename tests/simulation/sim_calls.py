@@ -15,6 +15,7 @@ from sim_world import SimClock, SimIds, SimScheduler, SimTimer, World
 from executus.actors.calls import Loaded
 from executus.actors.delegating import ChildOrder
 from executus.actors.pooled import Cancellable, Waiting
+from executus.actors.reusing import Recordings
 from executus.actors.run.messages import (
     AcceptModelFailure,
     AcceptPlans,
@@ -38,6 +39,7 @@ from executus.ports import (
     ModelRequest,
     Phase,
     Raise,
+    Reply,
     Steer,
     ToolContext,
 )
@@ -97,6 +99,7 @@ class SimCalls:
 
     def __init__(self, world: World, journal: SimJournal, scheduler: SimScheduler) -> None:
         self.world, self.journal, self.scheduler = world, journal, scheduler
+        self.recordings: Recordings = world.bugs.recordings(journal)
         self.closed = False
 
     def stop_taking(self) -> None:
@@ -130,12 +133,27 @@ class SimCalls:
     # -------------------------------------------------------------- models and tools
 
     def model(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None], reuses: str = "") -> Cancellable:
-        return self.begin(lambda: self.ask(agent, request, reply))
+        return self.begin(lambda: self.ask(agent, request, reply, reuses))
 
-    def ask(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None]) -> SimTimer:
+    def recorded(self, agent: Agent, request: ModelRequest, source: str) -> Reply | None:
+        """What the run that is reused was answered; None also if its log cannot be read now."""
+        world = self.world
+        if world.strikes("load fails", world.personality.load_fails / 4):
+            world.unread.add((request.run_id, request.step, request.attempt))
+            return None
+        return self.recordings.find(source, agent, request)
+
+    def ask(self, agent: Agent, request: ModelRequest, reply: Callable[[Any], None], reuses: str) -> SimTimer:
         world, who = self.world, self.world.personality
         self.touch()
         world.check_shown(request)
+        recorded = self.recorded(agent, request, reuses) if reuses else None
+        if recorded is None or world.bugs.asks_all_the_same:
+            world.modelled.add((request.run_id, request.step, request.attempt))
+        if recorded is not None:
+            plans = tuple(self.plan_of(agent, part) for part in recorded.parts if isinstance(part, ToolCall))
+            given = AcceptReply(step=request.step, attempt=request.attempt, reply=recorded, plans=plans, recorded=True)
+            return self.answer(given, reply)
         if world.strikes("model hangs", who.model_hangs):
             world.hung.add(request.run_id)
             return SimTimer(lambda: None)

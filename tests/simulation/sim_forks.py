@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sim_calls import AGENTS
+from sim_reuse import judge_reuse
 from sim_world import SimClock, SimIds
 
 from executus.actors.run.asking import Asked
@@ -88,16 +90,19 @@ def fork_off(client: Client, host: Host) -> bool:
         calls = [event.fact.call for event in events[:at] if isinstance(event.fact, ToolStarted)]
         overrides = replace(overrides, results={fate.choice(calls): "given"} if calls else {})
     start = BeginRun(by="client") if fate.random() < 0.3 else None
+    reuse: Literal["never", "recorded"] = "never"
+    if random.Random(f"{world.seed}: reuse of {client.forks}").random() < 0.6:
+        reuse = "recorded"
     now_us = SimClock(world).wall_us()
+    run_id = SimIds(world).run_id()
     try:
         order, found = fork_of(
-            source, events, at, AGENTS, {}, SimIds(world).run_id(), now_us, overrides=overrides, begin=start
+            source, events, at, AGENTS, {}, run_id, now_us, overrides=overrides, begin=start, reuse=reuse
         )
     except ValueError:
         return False  # it cannot be edited like that
     if host.budgets is not None:
         order = gated(order, host.budgets, now_us)
-    run_id = order.started.info.run_id
     client.forked[run_id] = (host, order.asked)
     hand_over(client, host, order)
     world.to_make[run_id] = found.to_make
@@ -155,7 +160,7 @@ def judge_fork(world: World, run_id: str) -> list[str]:
         return []
     source = world.disk.events(forked.source)
     if forked.paused:
-        return judge_paused(world, run_id, forked, source)
+        return judge_paused(world, run_id, forked, source) + judge_reuse(world, run_id, forked, source)
     end: Any = next((event.fact for event in source if isinstance(event.fact, RunFinished)), None)
     if end is None:
         return ["forks: a run goes on from one that was not over"]

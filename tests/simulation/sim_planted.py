@@ -11,6 +11,7 @@ from sim_world import Bugs
 
 from executus.actors.courier import CourierActor
 from executus.actors.recoverer import Recoverer
+from executus.actors.reusing import Recordings
 from executus.actors.supervisor import Supervisor
 
 SEARCHED = 5_000
@@ -30,6 +31,8 @@ def planted(kind: type) -> Bugs:
         bugs.supervisor = kind
     elif issubclass(kind, Recoverer):
         bugs.recoverer = kind
+    elif issubclass(kind, Recordings):
+        bugs.recordings = kind
     elif issubclass(kind, CourierActor):
         bugs.courier = kind
     else:

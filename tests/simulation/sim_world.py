@@ -18,6 +18,7 @@ from sim_purses import Purses
 
 from executus.actors.mailbox import Mailbox
 from executus.actors.recovering import has_survived
+from executus.actors.reusing import Recordings
 from executus.errors import JournalError
 from executus.events import (
     ApprovalDenied,
@@ -149,6 +150,9 @@ class Bugs:
     recoverer: type | None = None
     desk: type | None = None
     courier: type | None = None
+    recordings: type = Recordings
+    asks_all_the_same: bool = False
+    """Whether a model is asked for what is answered from a recording."""
     keys_first: bool = True
     """Whether a run's key is on the disk before its first event is."""
 
@@ -237,6 +241,12 @@ class World:
         """What went wrong, by name."""
         self.to_make: dict[str, tuple[str, ...]] = {}
         """Calls that forks have inherited, to be made."""
+        self.modelled: set[tuple[str, int, int]] = set()
+        """Runs, steps and attempts for which a model was really asked."""
+        self.unread: set[tuple[str, int, int]] = set()
+        """Those for which a recording could not be read."""
+        self.reused: Counter[str] = Counter()
+        """How many replies of a run were taken from a recording."""
         self.answers: set[tuple[str, str, str]] = set()
         """What a person said: run, call, "yes" or "no"."""
 
