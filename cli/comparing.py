@@ -12,13 +12,13 @@ import msgspec
 from ..projections.changes import Change
 from ..projections.moments import Moment
 from ..projections.shown import place_of, pointer
-from ..travel import blame, diff, diff_runs
+from ..travel import Divergence, blame, diff, diff_runs
 from .looking_back import moment_line, print_messages, version_of
 from .opening import find_run, reading
 from .program import Misuse
 from .shapes import print_json
 from .travel_shapes import difference_shape, divergence_shape, is_wide, write_shape
-from .words import cut, many, one_line, screen_width, short
+from .words import WIDE_ENOUGH, cut, many, one_line, screen_width, short
 
 MOMENTS = 20
 """Moments between two versions that are listed without --full."""
@@ -82,6 +82,24 @@ def print_divergence(db: Path, digits_a: str, digits_b: str, *, full: bool, as_j
     if found.changes:
         _heading("what is different in it")
         _print_changes(found.changes, full)
+    if found.calls or found.call_a or found.call_b:
+        _print_calls(found, full)
+
+
+def _print_calls(found: Divergence, full: bool) -> None:
+    """The first tool calls that differ, whatever was said beside them."""
+    if found.call_a is None and found.call_b is None:
+        _heading(f"{many(found.calls, 'tool call')} asked for, the same in both")
+        return
+    _heading(f"{many(found.calls, 'tool call')} asked for alike; then")
+    width = WIDE_ENOUGH if full else screen_width()
+    for name, run_id, call in (("−", found.run_a, found.call_a), ("+", found.run_b, found.call_b)):
+        line = click.style("no more", dim=True)
+        if call is not None:
+            line = cut(
+                one_line(f"version {call.version}: {call.call} {call.name} {call.arguments}"), max(20, width - 12)
+            )
+        click.echo(click.style(f"{name} {short(run_id)}", fg="red" if name == "−" else "green") + f"  {line}")
 
 
 def _side(told: Moment | None, width: int) -> str:

@@ -82,6 +82,9 @@ def divergence_shape(found: Divergence) -> dict[str, Any]:
         "a": None if found.a is None else moment_shape(found.a),
         "b": None if found.b is None else moment_shape(found.b),
         "changes": [change_shape(change) for change in found.changes],
+        "calls": found.calls,
+        "call_a": msgspec.to_builtins(found.call_a),
+        "call_b": msgspec.to_builtins(found.call_b),
     }
 
 

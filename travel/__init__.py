@@ -29,13 +29,14 @@ from ..projections.writes import Write
 from .blaming import blame
 from .descent import Branch, lineage
 from .differing import Difference, diff
-from .diverging import Divergence, diff_runs
+from .diverging import Call, Divergence, diff_runs
 from .family import Family, Kin, Member, family_at
 from .recording import Recording, history, state_at
 from .searching import Found, search
 
 __all__ = [
     "Branch",
+    "Call",
     "Change",
     "Difference",
     "Divergence",

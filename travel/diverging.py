@@ -8,11 +8,12 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from ..events import Event, InputStaged, Message, RunForked, RunStarted
+from ..events import Event, InputStaged, Message, RunForked, RunStarted, StepCompleted
 from ..ports import Journal
 from ..projections.changes import Change, changes
 from ..projections.essence import essence_of, essences
 from ..projections.moments import Moment, moment_of
+from ..projections.run import calls_of
 from ..projections.shown import as_json
 from .descent import opening, source_of
 from .reading import head_of, pages
@@ -20,6 +21,17 @@ from .recording import state_at
 
 BEGINNINGS: Final = (RunStarted, InputStaged, RunForked)
 """Facts of how a run was started."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A tool call that a model asked for. version: of the reply. call: such as "3.0". arguments: as the model wrote it,
+    JSON or not.
+    """
+
+    version: int
+    call: str
+    name: str
+    arguments: str
 
 
 class Divergence(msgspec.Struct, frozen=True):
@@ -31,6 +43,9 @@ class Divergence(msgspec.Struct, frozen=True):
     go on from. None of that counts in the rest. alike: facts after the start in which they agree. a, b: the first
     moments in which they do not; None where a run has no more. changes: from what matters of a's fact to what matters
     of b's.
+
+    calls: the first so many tool calls that the models asked for are the same, by name and arguments, whatever was said
+    beside them and answered to them. call_a, call_b: the first that are not; None where a run asked for no more.
     """
 
     run_a: str
@@ -42,6 +57,9 @@ class Divergence(msgspec.Struct, frozen=True):
     a: Moment | None
     b: Moment | None
     changes: list[Change]
+    calls: int = 0
+    call_a: Call | None = None
+    call_b: Call | None = None
 
     @property
     def same(self) -> bool:
@@ -75,22 +93,18 @@ def diff_runs(journal: Journal, a: str, b: str) -> Divergence:
         source, common = mine[0].run_id, min(mine[0].to, theirs[0].to)
         mine, theirs = _without(mine, common), _without(theirs, common)
     given = _given(journal, a, b, source, common) if source else _begun_otherwise(journal, mine, theirs)
+    calls, call_a, call_b = _calls_apart(journal, mine, theirs)
     alike = 0
+    moment_a = moment_b = None
+    apart: list[Change] = []
     for one, other in zip_longest(essences(_events(journal, mine)), essences(_events(journal, theirs))):
         if one is None or other is None or one.shape != other.shape:
-            return Divergence(
-                a,
-                b,
-                source,
-                common,
-                given,
-                alike,
-                None if one is None else moment_of(one.event),
-                None if other is None else moment_of(other.event),
-                [] if one is None or other is None else list(changes(one.shape, other.shape)),
-            )
+            moment_a = None if one is None else moment_of(one.event)
+            moment_b = None if other is None else moment_of(other.event)
+            apart = [] if one is None or other is None else list(changes(one.shape, other.shape))
+            break
         alike += 1
-    return Divergence(a, b, source, common, given, alike, None, None, [])
+    return Divergence(a, b, source, common, given, alike, moment_a, moment_b, apart, calls, call_a, call_b)
 
 
 def _life(journal: Journal, run_id: str) -> list[Part]:
@@ -118,6 +132,31 @@ def _events(journal: Journal, parts: list[Part]) -> Iterator[Event]:
         for event in chain.from_iterable(pages(journal, part.run_id, part.after, part.to)):
             if not isinstance(event.fact, BEGINNINGS):
                 yield event
+
+
+def _calls_apart(journal: Journal, mine: list[Part], theirs: list[Part]) -> tuple[int, Call | None, Call | None]:
+    """How many tool calls are the same, and the first that are not."""
+    same = 0
+    for one, other in zip_longest(_calls(journal, mine), _calls(journal, theirs)):
+        if one is None or other is None or _asked(one) != _asked(other):
+            return same, one, other
+        same += 1
+    return same, None, None
+
+
+def _calls(journal: Journal, parts: list[Part]) -> Iterator[Call]:
+    for event in _events(journal, parts):
+        if isinstance(event.fact, StepCompleted):
+            for index, call in enumerate(calls_of(event.fact.reply)):
+                yield Call(event.version, f"{event.fact.step}.{index}", call.name, call.arguments)
+
+
+def _asked(call: Call) -> tuple[str, Any]:
+    """What tells calls apart: not how the model spaced its arguments."""
+    try:
+        return call.name, msgspec.json.decode(call.arguments)
+    except (msgspec.DecodeError, RecursionError):
+        return call.name, call.arguments
 
 
 def _begun_otherwise(journal: Journal, mine: list[Part], theirs: list[Part]) -> list[Change]:

@@ -108,6 +108,16 @@ def test_diff_of_two_runs_tells_their_start_apart_from_where_they_part(cli: Run,
     lines = cli("diff", one, two).stdout.splitlines()
     assert lines[0] == "started differently"
     assert lines[2] == "after the start 5 facts alike; then"
+    assert lines[-1] == "1 tool call asked for, the same in both"
+    assert (found["calls"], found["call_a"], found["call_b"]) == (1, None, None)
+    other["messages"][2]["tool_calls"][0]["function"]["arguments"] = '{"city": "Ulm"}'
+    file.write_text(json.dumps([other]))
+    [three] = (line["run"] for line in lines_of(cli("import", file, "--json")) if line["type"] == "conversation")
+    [found] = lines_of(cli("diff", one, three, "--json"))
+    assert found["call_b"] == {"version": 3, "call": "1.0", "name": "weather", "arguments": '{"city": "Ulm"}'}
+    lines = cli("diff", one, three).stdout.splitlines()
+    assert lines[-3] == "0 tool calls asked for alike; then"
+    assert lines[-1].startswith(f"+ {three[-8:]}  version 3: 1.0 weather ")
 
 
 def test_blame_tells_who_wrote_it(cli: Run, imported: list[str]) -> None:

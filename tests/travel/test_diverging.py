@@ -35,7 +35,7 @@ from executus.events import (
 from executus.journal import MemoryJournal
 from executus.projections import fold
 from executus.testing import run_started
-from executus.travel import Divergence, diff_runs
+from executus.travel import Call, Divergence, diff_runs
 
 A, B, C, D = (f"00000000-0000-7000-8000-00000000000{number}" for number in range(1, 5))
 
@@ -154,6 +154,26 @@ def test_forks_are_compared_from_where_they_were_forked() -> None:
 
     later = diff_runs(looked, C, D)
     assert (later.source, later.common, later.alike, versions(later)) == (A, 7, 2, (None, None))
+
+
+def test_the_first_tool_call_that_differs_is_told_whatever_was_said_beside_it() -> None:
+    def worded(facts: list[Fact], text: str, *calls: ToolCall) -> list[Fact]:
+        [begun, started, completed, *rest] = facts
+        assert isinstance(completed, StepCompleted)
+        return [begun, started, replace(completed, reply=(Text(text), *(calls or completed.reply[1:]))), *rest]
+
+    found = compared(life(), worded(life(second="snow", words="Cold."), "Let me look."))
+    assert (found.alike, versions(found)) == (1, (3, 3)), "they part at the first word"
+    assert (found.calls, found.call_a, found.call_b) == (2, None, None), "and ask for the same"
+    spaced, other = ToolCall("x", "look", '{ "at":1 }'), ToolCall("y", "look", '{"at": 3}')
+    found = compared(life(), worded(life(), "Let me look.", spaced, other))
+    assert (found.calls, found.call_a) == (1, Call(3, "1.1", "look", '{"at": 2}'))
+    assert found.call_b == Call(3, "1.1", "look", '{"at": 3}')
+    broken = ToolCall("x", "look", '{"at": ')
+    found = compared(worded(life(), "a", broken, spaced), worded(life(), "b", broken))
+    assert (found.calls, found.call_b) == (1, None)
+    assert found.call_a is not None
+    assert found.call_a.call == "1.1"
 
 
 def test_a_fork_and_a_run_that_is_no_kin_of_it_are_compared_from_the_first_start() -> None:

@@ -34,7 +34,8 @@ function verdict(found) {
   const begun = found.given.length > 0 ? `${from}They were started differently. ` : from;
   const since = found.source ? "They agree" : "After the start they agree";
   if (!found.a || !found.b) return `${begun}${since} in ${alike}; then the ${found.a ? "second" : "first"} has no more.`;
-  return `${begun}${since} in ${alike}, and part at event ${found.a.version} and event ${found.b.version}.`;
+  const calls = found.calls > 0 ? ` Their first ${many(found.calls, "tool call")} ${found.calls === 1 ? "is" : "are"} the same.` : "";
+  return `${begun}${since} in ${alike}, and part at event ${found.a.version} and event ${found.b.version}.${calls}`;
 }
 
 function Side({ id, at }) {
