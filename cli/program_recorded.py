@@ -1,14 +1,18 @@
-"""The commands that start from what was recorded: `fork`, `backtest`, `cassette`, `debug`. No recorded run changes."""
+"""The commands that start from what was recorded: `fork`, `backtest`, `cassette`, `export`, `debug`. No run changes."""
 
 # ruff: noqa: D301  (click wants a real backspace before lines that are not to be wrapped)
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from .program import db_option, executus, json_option
+
+WRITTEN: Final = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
+"""A file to be written; "-" is standard output."""
 
 
 @executus.command(short_help="Go on from any event of a run.")
@@ -161,6 +165,38 @@ def cassette(run: str, output: Path, db: Path, as_json: bool) -> None:
     from .backtesting import write_cassette
 
     write_cassette(db, run, output, as_json=as_json)
+
+
+@executus.command(short_help="A run as a page in one file, or as JSON Lines.")
+@click.argument("run")
+@click.option("--html", type=WRITTEN, metavar="FILE", help="The page, in this file.")
+@click.option("--jsonl", type=WRITTEN, metavar="FILE", help="The events, one a line, in this file.")
+@click.option("--from", "first", type=click.IntRange(min=1), default=1, help="Begin with this event.")
+@click.option("--to", "last", type=click.IntRange(min=1), help="End with this event; by default the newest.")
+@db_option
+@json_option
+def export(
+    run: str, html: Path | None, jsonl: Path | None, first: int, last: int | None, db: Path, as_json: bool
+) -> None:
+    """Write RUN into a file, for who does not have the journal: as a page to read, or as JSON Lines; "-" is standard
+    output.
+
+    The page is the debugger's, in one file: it opens from a disk or as the artifact of a build, loads nothing, and goes
+    to any event, with the conversation, the state, and what changed, as they were. Whoever has the file can read all
+    that was said. Secrets that were masked stay masked; what is sealed is in it only if the key was given. Artifacts
+    and other runs are not in it. A page holds 20,000 events; of a longer run choose a part.
+
+    The lines are those of `executus show RUN --events --json`.
+
+    \b
+    Examples:
+      executus export 9f3c21aa --html run.html
+      executus export 9f3c21aa --html part.html --from 3000 --to 4000
+      executus export 9f3c21aa --jsonl - | jq -c 'select(.tag=="tool-finished")'
+    """
+    from .exporting import export_run
+
+    export_run(db, run, html=html, jsonl=jsonl, first=first, last=last, as_json=as_json)
 
 
 @executus.command(short_help="Look at runs in the browser.")

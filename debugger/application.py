@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,16 +28,10 @@ from .feeding import Feeding
 from .guarding import Doorman, TokenGate
 from .listing import Listing
 from .ordering import Ordering
+from .page import page_files
 from .seeing import Seeing
 from .shelf import Shelf
 
-ASSETS: Final = Path(__file__).parent / "assets"
-TYPES: Final[Mapping[str, str]] = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 SHORTEST_TOKEN: Final = 16
 
 
@@ -62,7 +56,7 @@ def application(
         *Seeing(shelf).routes(),
         *Feeding(journal).routes(),
         *Ordering(host, Artifacts(folder)).routes(),
-        *Branching(host).routes(),
+        *Branching(shelf, host).routes(),
     ]
     page = page_files()
     handlers = dict.fromkeys((Refused, ExecutusError, TimeoutError, ValueError, HTTPException), on_error)
@@ -86,15 +80,6 @@ def application(
     made.state.token = token
     made.state.journal = journal
     return made
-
-
-def page_files() -> dict[str, tuple[bytes, str]]:
-    """What the page is made of, by its path, with its type. Read once: no path of a request touches the disk."""
-    return {
-        path.relative_to(ASSETS).as_posix(): (path.read_bytes(), TYPES[path.suffix])
-        for path in sorted(ASSETS.rglob("*"))
-        if path.suffix in TYPES
-    }
 
 
 def policy(page: bytes) -> str:

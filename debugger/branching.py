@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from ..errors import MessageRefused
 from ..ports import LiveHost, Overrides
 from ..projections.editing import DropFrom, MessageEdit, Reword, Say
+from ..travel.reading import checked
 from .answering import Refused, answer
+from .foreseeing import foreseen
 from .ordering import BY, TIMEOUT_S, body_of, hosted
+from .shelf import Shelf
 
 
 class Rewording(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,23 +63,39 @@ class Fork(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Branching:
-    """Forks runs of `host`."""
+    """Forks runs of `host`, and tells before what a fork would inherit."""
 
-    def __init__(self, host: LiveHost | None) -> None:
+    def __init__(self, shelf: Shelf, host: LiveHost | None) -> None:
+        self._shelf = shelf
         self._host = host
 
     def routes(self) -> list[BaseRoute]:
         """Where."""
-        return [Route("/runs/{run}/fork", self.fork, methods=["POST"])]
+        return [
+            Route("/runs/{run}/fork", self.fork, methods=["POST"]),
+            Route("/runs/{run}/fork/preview", self.preview, methods=["POST"]),
+        ]
+
+    async def preview(self, request: Request) -> Response:
+        """What the same fork would inherit and do, or why it `cannot` be; makes none, and needs no host."""
+        asked = await _asked(request)
+        return answer(await asyncio.to_thread(self._foreseen, request.path_params["run"], asked))
+
+    def _foreseen(self, run_id: str, asked: Fork) -> dict[str, Any]:
+        journal = self._shelf.journal
+        with self._shelf.lined(run_id) as lined:
+            at = checked(run_id, asked.at, lined.line.head)
+            later = sum(one.tag == "step-completed" for one in lined.line.moments[at:])
+        events = journal.read(run_id, 0, at) if at else []
+        try:
+            return foreseen(run_id, events, asked.overrides(), later)
+        except (ValueError, MessageRefused) as error:  # what was asked is answered: it cannot be
+            return {"cannot": str(error)}
 
     async def fork(self, request: Request) -> Response:
         """Fork, answered with the new run when it is durable."""
         host = hosted(self._host)
-        body = await body_of(request)
-        try:
-            asked = msgspec.json.decode(body, type=Fork)
-        except msgspec.DecodeError as error:
-            raise Refused(f"not a fork: {error}") from None
+        asked = await _asked(request)
         try:
             run = await asyncio.to_thread(
                 host.fork,
@@ -90,3 +110,11 @@ class Branching:
         except TypeError as error:
             raise Refused(str(error)) from error
         return answer({"run": run.id, "status": await asyncio.to_thread(lambda: run.status)})
+
+
+async def _asked(request: Request) -> Fork:
+    body = await body_of(request)
+    try:
+        return msgspec.json.decode(body, type=Fork)
+    except msgspec.DecodeError as error:
+        raise Refused(f"not a fork: {error}") from None

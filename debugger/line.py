@@ -5,9 +5,10 @@ Grows as the log does. Not thread-safe.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -24,6 +25,8 @@ LANES: Final[tuple[Lane, ...]] = ("run", "step", "tool", "child", "critic", "bud
 LIMIT_TAGS: Final = frozenset(
     {"deadline-extended", "ceiling-raised", "budget-exceeded", "budget-noticed", "soft-timeout-reached"}
 )
+BUCKETS: Final = 500
+"""Pieces of a timeline, unless the page asks for others."""
 REPEATED: Final = 3
 """Times that a call with the same arguments is made before it looks like a loop."""
 ARGUMENTS: Final = 200
@@ -69,9 +72,12 @@ class Loop(msgspec.Struct):
 
 
 class Line:
-    """moments: of every event up to `head`. tools: the name of the tool at the same index, "" if it is none's."""
+    """moments: of every event after version `first` up to `head`. tools: the name of the tool at the same index, "" if
+    it is none's.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
         self.moments: list[Moment] = []
         self.tools: list[str] = []
         self.groups: list[Group] = []
@@ -83,7 +89,7 @@ class Line:
     @property
     def head(self) -> int:
         """The newest version taken in."""
-        return len(self.moments)
+        return self.first + len(self.moments)
 
     def take(self, events: Iterable[Event]) -> None:
         """Take in the next events of the run, in order."""
@@ -93,6 +99,25 @@ class Line:
             self.tools.append(self._tool_of(event, moment))
             self._group(event, moment)
 
+    def shape(self, buckets: int) -> dict[str, Any]:
+        """The timeline as the page draws it: marks by lane, what tools did, and what looks like a loop."""
+        return {
+            "head": self.head,
+            "buckets": buckets,
+            "marks": self.marks(buckets),
+            "lanes": self.lanes(),
+            "wrong": sum(moment.wrong for moment in self.moments),
+            "elapsed_ms": self.moments[-1].elapsed_ms if self.moments else 0,
+            "tools": sorted(self.uses.values(), key=lambda use: -use.calls)[:50],
+            "loops": self.loops(),
+            "tags": sorted({moment.tag for moment in self.moments}),
+        }
+
+    def row(self, moment: Moment) -> dict[str, Any]:
+        """A moment as a row of the list, with the name of its tool."""
+        shape: dict[str, Any] = msgspec.to_builtins(moment)
+        return {**shape, "tool": self.tools[moment.version - 1 - self.first]}
+
     def loops(self) -> list[Loop]:
         """The calls that were repeated most."""
         found = [one for one in self._calls.values() if one.times >= REPEATED]
@@ -101,7 +126,7 @@ class Line:
     def marks(self, buckets: int) -> dict[str, list[list[int]]]:
         """By lane, [bucket, events, how many of them went wrong, highest importance], for those with any."""
         found: dict[str, dict[int, list[int]]] = {}
-        head = max(1, self.head)
+        head = max(1, len(self.moments))
         for index, moment in enumerate(self.moments):
             bucket = index * buckets // head
             mark = found.setdefault(moment.lane, {}).setdefault(bucket, [bucket, 0, 0, 0])
@@ -114,8 +139,8 @@ class Line:
         """The nearest version after (step 1) or before (step -1) `after` that is an "error", "critic" act or "limit"
         change; None if there is none.
         """
-        place = after - 1 + step
-        while 0 <= place < self.head:
+        place = after - 1 - self.first + step
+        while 0 <= place < len(self.moments):
             moment = self.moments[place]
             if (
                 (what == "error" and moment.wrong)
@@ -125,6 +150,10 @@ class Line:
                 return moment.version
             place += step
         return None
+
+    def at_time(self, elapsed_ms: int) -> int:
+        """The newest version at which the run's clock showed at most `elapsed_ms`; the one before the first if none."""
+        return self.first + bisect_right(self.moments, elapsed_ms, key=lambda one: one.elapsed_ms)
 
     def lanes(self) -> dict[str, int]:
         """How many events each lane has."""

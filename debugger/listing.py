@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Final
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..errors import JournalError, RuntimeClosed, UnknownRun
-from ..events import RunInfo
+from ..errors import RuntimeClosed, UnknownRun
 from ..ports import LiveHost, RunSummary
-from ..projections.overview import Overview, evolve_overview
-from ..projections.run import RunState
 from .answering import Refused, answer, number, word
-from .shaping import cut
+from .line import BUCKETS
+from .rows import run_row
 from .shelf import Lined, Shelf
 
 ROWS: Final = 20_000
 """Runs whose row is kept."""
-BUCKETS: Final = 400
-"""Pieces of a timeline, unless the page asks for others."""
 SEARCHED: Final = ("run", "name", "agent", "says", "caller")
 """Fields of a row in which a text is looked for."""
+BEHIND: Final = 5_000
+"""Events that a line may lack and is still waited for, before a list is answered."""
 WINDOW: Final = 400
 """Rows of a list that are sent at once, at most."""
 
@@ -50,6 +48,7 @@ class Listing:
             Route("/runs/{run}/moments", self.moments),
             Route("/runs/{run}/groups", self.groups),
             Route("/runs/{run}/next", self.next),
+            Route("/runs/{run}/when", self.when),
         ]
 
     # -------------------------------------------------------------- runs
@@ -102,7 +101,7 @@ class Listing:
             version, kept = self._rows.get(summary.run_id, (0, {}))
         if version == summary.version:
             return kept
-        row = self._made(summary)
+        row = run_row(self._shelf.journal, summary)
         with self._lock:
             self._rows[summary.run_id] = summary.version, row
             self._rows.move_to_end(summary.run_id)
@@ -110,66 +109,12 @@ class Listing:
                 self._rows.popitem(last=False)
         return row
 
-    def _made(self, summary: RunSummary) -> dict[str, Any]:
-        journal, run_id = self._shelf.journal, summary.run_id
-        row, problem = Overview(info=RunInfo(run_id=run_id, name="")), ""
-        try:
-            [first] = journal.read(run_id, 0, 1)
-            [last] = journal.read(run_id, summary.version - 1, 1)
-            row = evolve_overview(row, first)
-            row = msgspec.structs.replace(
-                row,
-                state=journal.load(run_id).state,
-                version=last.version,
-                changed_at_us=last.at_us,
-                elapsed_ms=last.elapsed_ms,
-            )
-        except (JournalError, UnknownRun, ValueError) as error:
-            problem = str(error)
-        state: RunState = row.state
-        return {
-            "run": run_id,
-            "name": cut(row.info.name, 200),
-            "agent": row.agent,
-            "model": row.model,
-            "caller": row.info.caller_id,
-            "parent": row.info.parent_run_id,
-            "status": "unreadable" if problem else row.status,
-            "doing": row.doing,
-            "steps": state.step,
-            "tool_calls": state.tool_calls,
-            "input_tokens": state.input_tokens,
-            "output_tokens": state.output_tokens,
-            "cost_usd": state.cost_usd,
-            "says": cut(problem or state.error or state.reason or state.output, 200),
-            "by": state.by,
-            "events": summary.version,
-            "first_position": summary.first_position,
-            "started_at_us": row.started_at_us,
-            "changed_at_us": row.changed_at_us,
-            "elapsed_ms": row.elapsed_ms,
-            "imported_from": row.imported_from,
-        }
-
     # -------------------------------------------------------------- one run
 
     def line(self, request: Request) -> Response:
         """The timeline: marks by lane, what tools did, and what looks like a loop."""
         with self._lined(request) as lined:
-            line = lined.line
-            return answer(
-                {
-                    "head": line.head,
-                    "buckets": (buckets := number(request, "buckets", BUCKETS, 10, 2_000)),
-                    "marks": line.marks(buckets),
-                    "lanes": line.lanes(),
-                    "wrong": sum(moment.wrong for moment in line.moments),
-                    "elapsed_ms": line.moments[-1].elapsed_ms if line.moments else 0,
-                    "tools": sorted(line.uses.values(), key=lambda use: -use.calls)[:50],
-                    "loops": line.loops(),
-                    "tags": sorted({moment.tag for moment in line.moments}),
-                }
-            )
+            return answer(lined.line.shape(number(request, "buckets", BUCKETS, 10, 2_000)))
 
     def moments(self, request: Request) -> Response:
         """A window of the list of events that match `lane`, `tag`, `failed`, `tool`, `text`, `least` importance.
@@ -177,28 +122,19 @@ class Listing:
         The window begins at row `skip`, or after the version `after`, or has the version `around` in its middle.
         """
         limit = number(request, "limit", 100, 1, WINDOW)
+        if not _filtered(request):
+            run_id = request.path_params["run"]
+            head, known = self._shelf.known(run_id)
+            if head - known > BEHIND:  # its list is there at once, and need not wait until all of the log is looked at
+                skip, row = _window(request, head, limit, lambda version: max(0, version - 1))
+                return answer(_listed(head, head, skip, row, self._shelf.glance(run_id, skip, limit)))
         with self._lined(request) as lined:
             line = lined.line
             chosen = self._chosen(request, lined)
-            total = line.head if chosen is None else len(chosen)
-
-            def place(version: int) -> int:
-                return max(0, version - 1) if chosen is None else bisect_left(chosen, version)
-
-            skip = number(request, "skip", 0)
-            if "after" in request.query_params:
-                skip = place(number(request, "after", 0) + 1)
-            around = number(request, "around", 0)
-            row = place(around) if around else None
-            if row is not None:
-                skip = max(0, min(row - limit // 2, total - limit))
-            window = (
-                line.moments[skip : skip + limit]
-                if chosen is None
-                else [line.moments[version - 1] for version in chosen[skip : skip + limit]]
-            )
-            rows = [{**msgspec.to_builtins(moment), "tool": line.tools[moment.version - 1]} for moment in window]
-            return answer({"head": line.head, "total": total, "skip": skip, "row": row, "moments": rows})
+            versions = range(1, line.head + 1) if chosen is None else chosen
+            skip, row = _window(request, len(versions), limit, lambda version: bisect_left(versions, version))
+            rows = [line.row(line.moments[version - 1]) for version in versions[skip : skip + limit]]
+            return answer(_listed(line.head, len(versions), skip, row, rows))
 
     def groups(self, request: Request) -> Response:
         """A window of the list of groups: a step, a call, or an event by itself; those that match, as `moments`."""
@@ -238,6 +174,11 @@ class Listing:
             step = -1 if word(request, "back") == "1" else 1
             return answer({"version": lined.line.next(what, number(request, "after", 0), step)})
 
+    def when(self, request: Request) -> Response:
+        """The newest version at which the run's own clock showed at most `elapsed_ms`."""
+        with self._lined(request) as lined:
+            return answer({"version": lined.line.at_time(number(request, "elapsed_ms", 0))})
+
     def _lined(self, request: Request) -> Any:
         return self._shelf.lined(request.path_params["run"])
 
@@ -245,7 +186,7 @@ class Listing:
         """The versions that match the filter, in order; None without a filter."""
         lane, tag, tool, text = (word(request, name) for name in ("lane", "tag", "tool", "text"))
         failed, least = word(request, "failed") == "1", number(request, "least", 0, most=2)
-        if not (lane or tag or tool or text or failed or least):
+        if not _filtered(request):
             return None
         hits = lined.hits(self._shelf.journal, text) if text else None
         line = lined.line
@@ -259,3 +200,26 @@ class Listing:
             and moment.importance >= least
             and (hits is None or moment.version in hits)
         ]
+
+
+def _filtered(request: Request) -> bool:
+    """Whether the list is of some events only."""
+    return any(word(request, name) for name in ("lane", "tag", "tool", "text")) or (
+        word(request, "failed") == "1" or number(request, "least", 0, most=2) > 0
+    )
+
+
+def _window(request: Request, total: int, limit: int, place: Callable[[int], int]) -> tuple[int, int | None]:
+    """Where the window begins, and the row of the version that it is around. place: the row of a version."""
+    skip = number(request, "skip", 0)
+    if "after" in request.query_params:
+        skip = place(number(request, "after", 0) + 1)
+    around = number(request, "around", 0)
+    row = place(around) if around else None
+    if row is not None:
+        skip = max(0, min(row - limit // 2, total - limit))
+    return skip, row
+
+
+def _listed(head: int, total: int, skip: int, row: int | None, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"head": head, "total": total, "skip": skip, "row": row, "moments": rows}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ from ..adapters.shapes import event_shape
 from ..events import Event
 from ..projections.changes import changed
 from ..projections.shown import place_of
-from ..travel import blame, diff_runs, lineage, search
+from ..travel import diff_runs, lineage, search
+from ..travel.reading import checked, head_of
 from .answering import Refused, answer, number, word
 from .shaping import (
     bounds_shape,
@@ -26,11 +28,14 @@ from .shaping import (
     state_shape,
 )
 from .shelf import Shelf
+from .watching import watch_shape, write_shape
 
 MESSAGES: Final = 40
 """Messages of the conversation that come with a moment, the newest."""
 WRITES: Final = 200
 """Writes of a place that are told, the newest."""
+WATCHED: Final = 20
+"""Places that are watched at once."""
 FOUND: Final = 200
 """Hits of a search that are told."""
 
@@ -50,6 +55,7 @@ class Seeing:
             Route(f"{run}/events/{{version:int}}", self.event),
             Route(f"{run}/diff", self.diff),
             Route(f"{run}/blame", self.blame),
+            Route(f"{run}/watch", self.watch),
             Route(f"{run}/family", self.family),
             Route(f"{run}/lineage", self.lineage),
             Route(f"{run}/export.jsonl", self.export),
@@ -112,27 +118,36 @@ class Seeing:
         place = place_of(path)
         if not place:
             raise Refused("path: expected a place in the state, such as /state/step")
-        run = request.path_params["run"]
-        found = blame(self._shelf.journal, run, path, number(request, "at", 0) or None)
+        run_id = request.path_params["run"]
+        head = head_of(self._shelf.journal, run_id)
+        at = checked(run_id, number(request, "at", 0) or head, head)
+        with self._shelf.writings(run_id) as writings:
+            [found] = writings.of(self._shelf.journal, [place], at, at)
+            found = found[: bisect_right(found, at, key=lambda one: one.version)]
         newest = found[: -WRITES - 1 : -1]
-        return answer(
-            {
-                "path": path,
-                "total": len(found),
-                "writes": [
-                    {
-                        "version": one.version,
-                        "tag": one.tag,
-                        "by": one.by,
-                        "title": one.title,
-                        "op": one.op,
-                        "before": cut(one.before, 300, 20),
-                        "after": cut(one.after, 300, 20),
-                    }
-                    for one in newest
-                ],
-            }
-        )
+        return answer({"path": path, "total": len(found), "writes": [write_shape(one) for one in newest]})
+
+    def watch(self, request: Request) -> Response:
+        """What stands at each `path` after version `at`, who wrote it last, and where it changes next."""
+        paths = [one[:1000] for one in request.query_params.getlist("path") if one.strip()][:WATCHED]
+        places: list[tuple[str, ...]] = []
+        shapes: list[dict[str, Any]] = []
+        for path in paths:
+            try:
+                places.append(place_of(path))
+                shapes.append({"path": path})
+            except ValueError as error:  # the others can still be shown
+                shapes.append({"path": path, "error": str(error)})
+        with self._open(request) as book, self._shelf.writings(request.path_params["run"]) as writings:
+            at = number(request, "at", book.recording.head, most=book.recording.head)
+            checkpoint = book.recording.at(at)
+            written = writings.of(self._shelf.journal, places, at, book.recording.head)
+            found = iter(zip(places, written, strict=True))
+            for index, shape in enumerate(shapes):
+                if "error" not in shape:
+                    place, these = next(found)
+                    shapes[index] = watch_shape(shape["path"], place, checkpoint, these)
+        return answer({"version": at, "watches": shapes})
 
     def family(self, request: Request) -> Response:
         """The whole family of the run as it stood at the position of its version `at`."""

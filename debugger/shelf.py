@@ -9,18 +9,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from ..errors import UnknownRun
 from ..ports import Journal
 from ..travel import Kin, Recording, search
 from ..travel.reading import readable
 from .line import Line
+from .watching import Writings
 
 KEPT: Final = 24
 """Pages whose recordings are kept."""
 LINES: Final = 8
 """Runs whose line is kept."""
+BEFORE: Final = 64
+"""Events before a window that are looked at for the names of tools."""
 MATCHES: Final = 16
 """Texts whose hits in one run are kept."""
 
@@ -76,6 +79,7 @@ class Shelf:
         self._lock = threading.Lock()
         self._books: OrderedDict[tuple[str, str], Book] = OrderedDict()
         self._lines: OrderedDict[str, Lined] = OrderedDict()
+        self._writings: OrderedDict[str, tuple[threading.Lock, Writings]] = OrderedDict()
 
     @contextmanager
     def open(self, client: str, run_id: str) -> Generator[Book]:
@@ -117,3 +121,36 @@ class Shelf:
         with lined.lock:
             lined.grow(self.journal, summary.version)
             yield lined
+
+    @contextmanager
+    def writings(self, run_id: str) -> Generator[Writings]:
+        """Who wrote what in a run. It does not wait for the run's line."""
+        with self._lock:
+            lock, writings = self._writings.setdefault(run_id, (threading.Lock(), Writings(run_id)))
+            self._writings.move_to_end(run_id)
+            while len(self._writings) > LINES:
+                self._writings.popitem(last=False)
+        with lock:
+            yield writings
+
+    def known(self, run_id: str) -> tuple[int, int]:
+        """The run's newest version, and up to which its line is there already.
+
+        Raises:
+            UnknownRun: no such run.
+        """
+        summary = self.journal.run(run_id)
+        if summary is None:
+            raise UnknownRun(run_id)
+        with self._lock:
+            lined = self._lines.get(run_id)
+        return summary.version, lined.line.head if lined is not None else 0
+
+    def glance(self, run_id: str, skip: int, limit: int) -> list[dict[str, Any]]:
+        """`limit` rows of the list after version `skip`, of the log alone. The name of a tool is missing if the reply
+        that asked for it is more than a few events before.
+        """
+        line = Line(max(0, skip - BEFORE))
+        for page in readable(self.journal, run_id, line.first, skip + limit):
+            line.take(page)
+        return [line.row(moment) for moment in line.moments[skip - line.first :]]

@@ -16,8 +16,10 @@ from ..events import (
     RunFinished,
     RunStarted,
     StepCompleted,
+    StepStarted,
     Text,
     ToolCall,
+    ToolStarted,
 )
 from .telling import announce, tell
 
@@ -149,21 +151,20 @@ def moments(events: Iterable[Event]) -> list[Moment]:
 
 def moment_of(event: Event) -> Moment:
     """The moment of one event."""
-    fact = event.fact
-    call: str = getattr(fact, "call", "")
-    wrong = went_wrong(fact)
+    fact, tag = event.fact, event.tag
+    title, wrong = _told(fact)
     return Moment(
         event.run_id,
         event.version,
         event.position,
         event.at_us,
         event.elapsed_ms,
-        event.tag,
-        LANES.get(event.tag, "host"),
-        2 if wrong or event.tag in HIGH else 0 if event.tag in LOW else 1,
-        title_of(fact),
+        tag,
+        LANES.get(tag, "host"),
+        2 if wrong or tag in HIGH else 0 if tag in LOW else 1,
+        title,
         step_of(fact),
-        call,
+        getattr(fact, "call", ""),
         wrong,
         event.content,
     )
@@ -180,21 +181,20 @@ def step_of(fact: Fact) -> int:
 
 def went_wrong(fact: Fact) -> bool:
     """Whether `fact` is an error, a refusal, a kill, a limit reached, a damaged event, or an end that is not good."""
-    match fact:
-        case RunFinished():
-            return fact.status not in ("ok", "dry_run")
-        case Opaque():
-            return fact.schema < 0
-        case _:
-            return any(line.kind == "wrong" for line in tell(fact))
+    return _told(fact)[1]
 
 
 def title_of(fact: Fact) -> str:
     """What `fact` says, in one short line."""
+    return _told(fact)[0]
+
+
+def _told(fact: Fact) -> tuple[str, bool]:
+    """Its title, and whether it went wrong: of one look, since a long log has many."""
+    wrong = False
     match fact:
-        case RunStarted():
-            given = " ".join(part.text for part in fact.input if isinstance(part, Text))
-            title = f"{fact.agent.name} starts" + (f": {given}" if given else "")
+        case StepStarted() | ToolStarted():
+            title = announce(fact)
         case StepCompleted():
             said = " ".join(part.text for part in fact.reply if isinstance(part, Text) and part.text)
             asked = [part for part in fact.reply if isinstance(part, ToolCall)]
@@ -205,12 +205,18 @@ def title_of(fact: Fact) -> str:
                 title = f"{said[: TITLE // 2]} (calls {calls})"
             else:
                 title = said or (f"calls {calls}" if calls else "says nothing")
+        case RunStarted():
+            given = " ".join(part.text for part in fact.input if isinstance(part, Text))
+            title = f"{fact.agent.name} starts" + (f": {given}" if given else "")
         case ContentErased():
             title = f"content erased by {fact.by or 'the host'}" + (f": {fact.reason}" if fact.reason else "")
         case Opaque() if fact.schema < 0:
-            title = "this event is damaged and cannot be read"
+            title, wrong = "this event is damaged and cannot be read", True
         case _:
-            told = [f"{line.label.strip()}: {line.text[: 4 * TITLE]}" for line in tell(fact)]
-            title = told[0] if told else announce(fact)
+            lines = tell(fact)
+            title = f"{lines[0].label.strip()}: {lines[0].text[: 4 * TITLE]}" if lines else announce(fact)
+            wrong = any(line.kind == "wrong" for line in lines)
+            if isinstance(fact, RunFinished):
+                wrong = fact.status not in ("ok", "dry_run")
     title = " ".join(title[: 8 * TITLE].split())
-    return title if len(title) <= TITLE else title[: TITLE - 1] + "…"
+    return (title if len(title) <= TITLE else title[: TITLE - 1] + "…"), wrong

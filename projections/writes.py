@@ -57,12 +57,14 @@ def _is_conversation(value: object) -> TypeGuard[Grown[Message]]:
     return isinstance(value, Grown)
 
 
-def writes(story: Iterable[tuple[Event, Checkpoint]], place: Sequence[str]) -> Iterator[Write]:
-    """The events that changed what stands at `place` (see `shown.place_of`). story: a run's events from the first one
-    on, each with the checkpoint after it.
+def writes(
+    story: Iterable[tuple[Event, Checkpoint]], place: Sequence[str], start: Checkpoint = Checkpoint()
+) -> Iterator[Write]:
+    """The events that changed what stands at `place` (see `shown.place_of`). story: a run's events that follow on
+    `start`, each with the checkpoint after it.
     """
     steps = tuple(place)
-    before = raw_at(Checkpoint(), steps)
+    before = raw_at(start, steps)
     for event, checkpoint in story:
         after = raw_at(checkpoint, steps)
         if after is before or after == before:

@@ -47,3 +47,30 @@ def serve() -> Iterator[Callable[[Any], str]]:
 
     with ExitStack() as stack:
         yield lambda app: stack.enter_context(served(app))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from debugger_browser import CHROMIUM, sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def watch(browser: Any) -> Iterator[Callable[..., Any]]:
+    from debugger_browser import Watch
+
+    watched: list[Any] = []
+
+    def one(**options: Any) -> Any:
+        watched.append(Watch(browser, **options))
+        return watched[-1]
+
+    yield one
+    for each in watched:
+        each.context.close()
+    for each in watched:
+        each.check()

@@ -17,7 +17,7 @@ from executus import Runtime
 from executus.cli.shapes import event_shape
 from executus.debugger import app
 from executus.journal import read_journal
-from executus.travel import shown, state_at
+from executus.travel import blame, shown, state_at
 
 from .conftest import Told
 
@@ -86,6 +86,26 @@ def test_moments_come_in_windows_by_row_version_and_middle(ask: Asking, told: To
     assert 9_000 in [one["version"] for one in around["moments"]]
     assert len(ask(path, limit=100_000)["moments"]) == 400
     assert ask(path, skip=10**9)["moments"] == []
+
+
+def test_the_first_list_of_a_long_run_is_that_of_the_second(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    from executus.debugger.shelf import Lined
+
+    asked = (
+        {"skip": 500},
+        {"after": 20_700, "limit": 400},
+        {"around": 9_000, "limit": 10},
+        {"skip": 10**9},
+        {"around": 1},
+    )
+    made, path = app(told.db), f"runs/{told.runs['long']}/moments"
+    ask = Asking(made)
+    with monkeypatch.context() as patched:
+        patched.setattr(Lined, "grow", lambda *_: pytest.fail("it waited for the whole log"))
+        first = [ask(path, **query) for query in asked]
+    ask(f"runs/{told.runs['long']}/line")
+    assert first == [ask(path, **query) for query in asked]
+    made.state.journal.close()
 
 
 @pytest.mark.parametrize(
@@ -207,6 +227,43 @@ def test_blame_names_who_wrote_a_value_newest_first(ask: Asking, told: Told) -> 
     assert "names nothing" in ask(f"runs/{run}/blame", 400, path="nonsense")["error"]
 
 
+def test_a_time_of_the_run_leads_to_the_newest_event_of_then(ask: Asking, told: Told) -> None:
+    path = f"runs/{told.runs['clerk']}"
+    clocks = [one["elapsed_ms"] for one in ask(f"{path}/moments")["moments"]]
+    for wanted in (0, clocks[9], clocks[-1], clocks[-1] + 10_000):
+        assert ask(f"{path}/when", elapsed_ms=wanted)["version"] == sum(one <= wanted for one in clocks)
+
+
+def test_watched_places_tell_their_value_their_writer_and_their_neighbours(ask: Asking, told: Told) -> None:
+    run = told.runs["clerk"]
+    steps, messages, nothing, wrong = ask(
+        f"runs/{run}/watch", at=16, path=["limits.max_steps", "/transcript/messages/1", "status.deep", "nonsense"]
+    )["watches"]
+    assert (steps["place"], steps["value"], steps["writes"], steps["total"]) == ("/state/limits/max_steps", 15, 2, 2)
+    assert (steps["last"]["version"], steps["last"]["by"], steps["previous"], steps["next"]) == (15, "alice", 15, None)
+    assert messages["there"]
+    assert messages["value"]["role"] == "assistant"
+    assert (nothing["there"], nothing["value"], nothing["last"], nothing["total"]) == (False, None, None, 0)
+    assert "names nothing" in wrong["error"]
+    at_the_write = ask(f"runs/{run}/watch", at=15, path="limits.max_steps")["watches"][0]
+    assert (at_the_write["last"]["version"], at_the_write["previous"], at_the_write["next"]) == (15, 1, None)
+    before = ask(f"runs/{run}/watch", at=7, path="limits.max_steps")["watches"][0]
+    assert (before["value"], before["last"]["version"], before["next"]) == (10, 1, 15)
+    assert ask(f"runs/{run}/watch", at=7)["watches"] == []
+
+
+def test_places_that_are_asked_for_later_are_told_the_same(told: Told) -> None:
+    made, run = app(told.db), told.runs["clerk"]
+    ask, journal = Asking(made), read_journal(told.db)
+    for at in (5, 30, 12):
+        expected = [one.version for one in blame(journal, run, "step", at)]
+        assert [one["version"] for one in ask(f"runs/{run}/blame", path="step", at=at)["writes"]] == expected[::-1]
+        [_, step] = ask(f"runs/{run}/watch", path=["status", "step"], at=at)["watches"]
+        assert (step["writes"], step["last"]["version"]) == (len(expected), expected[-1])
+    journal.close()
+    made.state.journal.close()
+
+
 def test_the_family_is_cut_at_one_moment(ask: Asking, told: Told) -> None:
     run = told.runs["clerk"]
     assert ask(f"runs/{run}/family", at=5)["root"]["children"] == []
@@ -298,4 +355,8 @@ def test_a_damaged_log_is_listed_with_the_place_and_can_be_seen_up_to_there(tmp_
     assert [one["version"] for one in moments if one["tag"] == "damaged"] == [4]
     assert ask(f"runs/{run}/next", what="error", after=0)["version"] == 4
     assert ask(f"runs/{run}/at/3")["shown"]["state"]["step"] == 1
+    for _ in range(2):
+        assert ask(f"runs/{run}/watch", at=3, path="step")["watches"][0]["last"]["version"] == 2
+        assert ask(f"runs/{run}/blame", at=3, path="step")["total"] == 1
+        assert "version 4" in ask(f"runs/{run}/blame", 422, path="step")["error"]
     assert "version 4" in ask(f"runs/{run}/at/5", 422)["error"]

@@ -6,15 +6,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
+from debugger_browser import Watch, at, expect, look, needs_a_browser
 from debugger_support import DEADLINE_S, HOSTILE, Governed, served
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -23,20 +22,7 @@ from executus.debugger import app
 
 from .conftest import Told
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install '.[test]'")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs a browser: chromium or google-chrome")
-
-expect = sync_api.expect
-WAIT_MS = 15_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
+pytestmark = needs_a_browser
 
 
 @pytest.fixture(scope="module")
@@ -48,45 +34,6 @@ def site(told: Told) -> Iterator[str]:
     made.state.journal.close()
 
 
-class Watch:
-    """A page, what went wrong in it, and whom it asked."""
-
-    def __init__(self, browser: Any, **options: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}} | options)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        self.problems: list[str] = []
-        self.foreign: list[str] = []
-        self.page.on("console", lambda said: said.type in ("error", "warning") and self.problems.append(said.text))
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", self._asked)
-
-    def _asked(self, request: Any) -> None:
-        url = urlsplit(request.url)
-        if url.scheme not in ("blob", "data") and url.hostname != "127.0.0.1":
-            self.foreign.append(request.url)
-
-    def check(self) -> None:
-        assert self.problems == []
-        assert self.foreign == []
-
-
-@pytest.fixture
-def watch(browser: Any) -> Iterator[Callable[..., Watch]]:
-    watched: list[Watch] = []
-
-    def one(**options: Any) -> Watch:
-        watched.append(Watch(browser, **options))
-        return watched[-1]
-
-    yield one
-    for each in watched:
-        each.context.close()
-    for each in watched:
-        each.check()
-
-
 @pytest.fixture
 def page(watch: Callable[..., Watch], site: str) -> Any:
     """The list of runs."""
@@ -94,22 +41,6 @@ def page(watch: Callable[..., Watch], site: str) -> Any:
     page.goto(site)
     expect(page.locator(".runs-table")).to_be_visible()
     return page
-
-
-def look(page: Any, run: str, **params: Any) -> None:
-    """Go to a moment by its address."""
-    query = "&".join(f"{name}={value}" for name, value in params.items())
-    page.evaluate("to => { location.hash = to; }", f"#/run/{run}?{query}")
-    expect(page.locator(".timeline")).to_be_visible()
-
-
-def at(page: Any, version: int) -> None:
-    """Check that the page shows this moment everywhere: field, slider, list, pane."""
-    expect(page.locator("#version")).to_have_value(str(version))
-    expect(page.locator(".slider")).to_have_value(str(version))
-    if version:
-        expect(page.locator(f'.row.here[data-version="{version}"]')).to_be_visible()
-    expect(page.locator("#pane h2").last).to_contain_text(f"{version:,}")
 
 
 # ------------------------------------------------------------------ coming in
@@ -184,6 +115,12 @@ def test_a_moment_is_reached_by_click_key_slider_field_and_address(page: Any, to
     page.keyboard.press("Enter")
     at(page, 21)
     assert "v=21" in page.url
+    for text, version in (("1 h 2 m 3.5 s", 30), ("12", 12), ("0:59", 30), ("1,2", 12), ("90s", 30), ("soon", 30)):
+        page.keyboard.press(":")
+        page.keyboard.type(text)
+        page.keyboard.press("Enter")
+        at(page, version)
+    expect(page.locator(".toast")).to_contain_text("Expected an event, or a time")
     box = page.locator(".lane-marks").bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 5)
     at(page, 15)
@@ -192,6 +129,30 @@ def test_a_moment_is_reached_by_click_key_slider_field_and_address(page: Any, to
     page.keyboard.press("End")
     at(page, 30)
     assert "v=" not in page.url
+
+
+def test_a_mark_of_the_timeline_stands_where_the_hand_is_at_its_event(page: Any, told: Told) -> None:
+    look(page, told.runs["clerk"], v=13)
+    expect(page.locator(".lanes canvas")).to_have_attribute("aria-label", re.compile("People: 1"))
+    page.wait_for_timeout(200)
+    found = page.evaluate(
+        """(asked) => {
+            const canvas = document.querySelector(".lanes canvas");
+            const [hand, box] = [document.querySelector(".hand"), canvas].map((one) => one.getBoundingClientRect());
+            const lanes = [...document.querySelectorAll(".lane-name")].map((one) => one.textContent);
+            const image = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const inked = (x, y) => image.data[(y * image.width + x) * 4 + 3] > 0;
+            return [
+                Math.abs(hand.left + 1 - box.left - (13 / 30) * box.width) < 2,
+                ...asked.map(([lane, event]) => {
+                    const x = Math.round((event / 30) * box.width);
+                    return [-1, 0, 1].some((by) => inked(x + by, lanes.indexOf(lane) * 15 + 5));
+                }),
+            ];
+        }""",
+        [["People", 13], ["Critic", 15], ["Tools", 18], ["People", 12], ["People", 14]],
+    )
+    assert found == [True, True, True, True, False, False]
 
 
 def test_keys_jump_to_errors_acts_of_the_critic_and_changes_of_limits(page: Any, told: Told) -> None:
@@ -255,6 +216,42 @@ def test_who_wrote_a_value_leads_to_the_event(page: Any, told: Told) -> None:
     expect(page.locator("#version")).to_have_value("15")
 
 
+def test_watched_values_are_shown_at_every_moment_and_lead_to_their_changes(page: Any, told: Told) -> None:
+    look(page, told.runs["clerk"], v=9)
+    page.keyboard.press("w")
+    expect(page.locator("#watch-path")).to_be_focused()
+    page.keyboard.type("limits.max_steps")
+    page.keyboard.press("Enter")
+    page.keyboard.type("nonsense")
+    page.keyboard.press("Enter")
+    steps, nonsense = page.locator(".watches li").all()
+    expect(steps).to_contain_text("10")
+    expect(steps).to_contain_text("write 1 of 2")
+    expect(nonsense).to_contain_text("names nothing")
+    nonsense.get_by_role("button", name="Watch nonsense no more").click()
+    expect(page.locator(".watches li")).to_have_count(1)
+    page.get_by_role("button", name="Next change of limits.max_steps").click()
+    at(page, 15)
+    expect(steps).to_contain_text("by alice")
+    expect(steps).to_contain_text("changed here")
+    page.keyboard.press("j")
+    expect(steps).not_to_contain_text("changed here")
+    assert "watch=limits.max_steps" in page.url
+    page.reload()
+    expect(page.locator(".watches li .leaf")).to_have_text("15")
+    page.get_by_role("button", name="Previous change of limits.max_steps").click()
+    at(page, 15)
+    expect(page.get_by_role("button", name="Next change of limits.max_steps")).to_be_disabled()
+
+
+def test_what_one_asked_the_writer_of_can_be_watched(page: Any, told: Told) -> None:
+    look(page, told.runs["clerk"], v=15, path="/state/limits/max_steps")
+    page.get_by_role("button", name="Watch", exact=True).click()
+    expect(page.locator(".watches li .leaf")).to_have_text("15")
+    page.get_by_role("button", name="Watched", exact=True).click()
+    expect(page.locator(".watches")).to_have_count(0)
+
+
 def test_the_state_marks_what_changed(page: Any, told: Told) -> None:
     look(page, told.runs["clerk"], v=15, pane="state")
     marked = page.locator(".tree li.changed > .link")
@@ -284,6 +281,7 @@ def test_groups_are_steps_and_calls(page: Any, told: Told) -> None:
     expect(page.locator(".row.group").first).to_be_visible()
     failed = page.locator(".row.group.wrong")
     expect(failed).to_contain_text("no such thing")
+    expect(page.locator(".row.group", has_text="1.0 add").locator(".row-outcome")).to_have_text(re.compile(r"^3( |$)"))
     failed.click()
     expect(page.locator("#version")).to_have_value("7")
 
@@ -329,6 +327,7 @@ def test_the_family_at_a_moment_leads_to_the_child(page: Any, told: Told) -> Non
 
 def test_two_runs_are_put_side_by_side(page: Any, told: Told) -> None:
     page.get_by_label("Choose refund to compare").check()
+    expect(page.get_by_text("tick another run")).to_be_visible()
     page.get_by_label("Choose refund again to compare").check()
     page.get_by_role("link", name="Compare the two").click()
     expect(page.locator(".side")).to_have_count(2)
@@ -457,7 +456,7 @@ def test_a_run_is_forked_from_a_moment_with_other_words(live: Any, governed: Gov
     expect(live.get_by_role("heading", name="Fork from event 9")).to_be_visible()
     live.get_by_label("Say next").fill("In words, please.")
     live.get_by_label("Most steps").fill("7")
-    live.get_by_label("Message", exact=True).select_option("0")
+    live.get_by_label("Another wording of message").select_option("0")
     wording = live.get_by_label("What it says instead")
     expect(wording).to_have_value("What is one and two?")
     wording.fill("What is two and two?")
@@ -473,6 +472,54 @@ def test_a_run_is_forked_from_a_moment_with_other_words(live: Any, governed: Gov
     live.get_by_role("tab", name="Family").click()
     live.get_by_role("button", name="Look through the journal").click()
     expect(live.locator(".kin").last).to_contain_text("from event 9")
+
+
+def test_a_fork_is_made_with_fewer_tools_another_agent_and_less_said(live: Any, governed: Governed) -> None:
+    live.locator('.row[data-version="8"]').click()
+    live.keyboard.press("g")
+    told = live.get_by_role("region", name="What is reused and what will be paid")
+    expect(told).to_contain_text("4 messages")
+    expect(told).to_contain_text("every model call, from step 2 on")
+    live.get_by_label("answer model calls from the recording").check()
+    expect(told).to_contain_text("at most 1 model answer of this run")
+    live.get_by_label("fail", exact=True).uncheck()
+    expect(told).to_contain_text("no answer of the recording fits")
+    drop = live.get_by_label("Leave out, from message")
+    drop.select_option("3")
+    expect(live.get_by_role("alert")).to_contain_text("drop from 1")
+    drop.select_option("1")
+    expect(told).to_contain_text("1 message, 3 left out")
+    expect(live.get_by_role("alert")).to_have_count(0)
+    live.get_by_label("Most tokens").fill("5000")
+    live.get_by_role("button", name="Fork", exact=True).click()
+    expect(live.get_by_role("link", name="open the fork")).to_be_visible()
+    fork = live.get_by_role("link", name="open the fork").get_attribute("href").split("/")[-1]
+    fact = governed.runtime.journal.read(fork)[1].fact
+    assert [(edit.what, edit.before, edit.after) for edit in fact.edits] == [
+        ("tools", "add, fail, agent__helper", "add, agent__helper"),
+        ("limits.max_tokens", "none", "5000"),
+        ("messages.1.dropped", "", ""),
+    ]
+    assert (len(fact.messages), fact.reuse) == (1, "recorded")
+    live.get_by_label("Agent", exact=True).fill("helper")
+    expect(live.get_by_label("Its only tools")).to_be_visible()
+    expect(live.get_by_label("fail", exact=True)).to_have_count(0)
+    live.get_by_role("button", name="Fork", exact=True).click()
+    expect(live.locator(".made")).not_to_contain_text(fork)
+    expect(live.get_by_role("link", name="open the fork")).not_to_have_attribute("href", f"#/run/{fork}")
+    other = live.get_by_role("link", name="open the fork").get_attribute("href").split("/")[-1]
+    assert governed.runtime.journal.read(other)[0].fact.agent.name == "helper"
+
+
+def test_every_field_of_a_fork_has_a_name(live: Any) -> None:
+    live.locator('.row[data-version="8"]').click()
+    live.keyboard.press("g")
+    expect(live.get_by_label("fail", exact=True)).to_be_visible()
+    fields = live.locator(".fork").locator("input, select, textarea")
+    assert fields.count() > 12
+    names = [field.evaluate("one => one.closest('label')?.textContent.trim()") for field in fields.all()]
+    assert all(names)
+    assert len(set(names)) == len(names)
 
 
 def test_new_runs_come_into_the_list_by_themselves(
@@ -507,6 +554,7 @@ PLACES = [
     "?pane=family",
     "?pane=search",
     "?pane=event",
+    "?v=15&watch=status,messages.1,nonsense&path=status",
 ]
 
 
@@ -539,6 +587,10 @@ def test_a_phone_shows_one_half_at_a_time_and_nothing_sticks_out(
     expect(page.locator(".log")).to_be_visible()
     expect(page.locator("#pane")).to_be_hidden()
     page.get_by_role("tab", name="Moment").click()
+    page.get_by_role("button", name="Watch a value").click()
+    page.get_by_label("Place to watch").fill("/transcript/messages/1")
+    page.keyboard.press("Enter")
+    expect(page.locator(".watches li")).to_be_visible()
     expect(page.locator("#pane")).to_be_visible()
     expect(page.locator(".log")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -253,6 +253,32 @@ def test_a_fork_that_cannot_be_is_a_sentence_and_makes_no_run(
     assert governed.runtime.journal.head() == head
 
 
+def test_what_a_fork_would_inherit_is_told_and_nothing_is_made(page: Page, governed: Governed) -> None:
+    head = governed.runtime.journal.head()
+
+    def foresee(status: int = 200, **asked: Any) -> Any:
+        answer = page.client.post(f"runs/{governed.run.id}/fork/preview", json=asked)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+    asked = next(
+        event.version for event in governed.runtime.journal.read(governed.run.id) if event.tag == "step-completed"
+    )
+    first = foresee(at=asked)
+    assert [(one["call"], one["name"]) for one in first["to_make"]] == [("1.0", "add"), ("1.1", "fail")]
+    assert (first["messages"], first["steps"], first["next_step"], first["ends"]) == (2, 1, 2, False)
+    assert (first["recorded"], first["shown_else"]) == (1, False)
+    assert first["tools"] == ["add", "agent__helper", "fail"]
+    given = foresee(at=asked, results={"1.1": "It went well."})
+    assert [one["call"] for one in given["to_make"]] == ["1.0"]
+    assert (given["given"], given["recorded"], given["shown_else"]) == (["1.1"], 0, True)
+    assert "drop from 1" in foresee(at=9, drop_from=3)["cannot"]
+    assert "has versions 0" in foresee(400, at=999)["error"]
+    assert "not a fork" in foresee(400, at="x")["error"]
+    assert "does not begin" in foresee(at=0)["cannot"]
+    assert governed.runtime.journal.head() == head
+
+
 def test_a_fork_that_did_the_same_is_told_to_be_the_same(page: Page, governed: Governed) -> None:
     governed.open()
     source = governed.run.id

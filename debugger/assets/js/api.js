@@ -1,7 +1,13 @@
-// Asking the server: JSON with the token, every failure as a sentence, and the live feed.
+// Asking the server: JSON with the token, every failure as a sentence, and the live feed. A file that holds a recorded run
+// has no server: it answers itself.
 import { keepToken, takeToken } from "./place.js";
+import { answering } from "./recorded.js";
 
-let token = takeToken();
+const kept = document.getElementById("recorded");
+/** Whether this is a file with one run in it, to be read only. */
+export const recorded = Boolean(kept);
+
+let token = recorded ? "" : takeToken();
 const page = Math.random().toString(36).slice(2, 12);
 const root = new URL("api/", document.baseURI);
 
@@ -10,6 +16,14 @@ export class Problem extends Error {
     super(sentence);
     this.status = status;
   }
+}
+
+const answers = kept && opened(kept.textContent);
+
+async function opened(text) {
+  if (typeof DecompressionStream === "undefined") throw new Problem(0, "this browser is too old to open the file: it cannot decompress");
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  return answering(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json());
 }
 
 export function useToken(given) {
@@ -42,11 +56,12 @@ async function asked(path, options) {
 }
 
 function withQuery(path, query) {
-  const kept = Object.entries(query || {}).filter(([, value]) => value !== undefined && value !== null && value !== "");
-  return kept.length ? `${path}?${new URLSearchParams(kept)}` : path;
+  const given = Object.entries(query || {}).flatMap(([name, value]) => [value].flat().map((one) => [name, one])).filter(([, value]) => value !== undefined && value !== null && value !== "");
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
 export async function ask(path, query, signal) {
+  if (recorded) return (await answers)(path, query);
   return (await asked(withQuery(path, query), { headers: headers(), signal })).json();
 }
 
@@ -55,12 +70,16 @@ export async function order(run, what) {
   return (await asked(`runs/${run}/orders`, options)).json();
 }
 
-export async function send(path, what) {
-  const options = { method: "POST", headers: headers({ "content-type": "application/json" }), body: JSON.stringify(what) };
+export async function send(path, what, signal) {
+  const options = { method: "POST", headers: headers({ "content-type": "application/json" }), body: JSON.stringify(what), signal };
   return (await asked(path, options)).json();
 }
 
 export async function blob(path) {
+  if (recorded) {
+    const { events } = (await answers)("recorded");
+    return new Blob(events.map((event) => `${JSON.stringify(event)}\n`), { type: "application/x-ndjson" });
+  }
   return (await asked(path, { headers: headers() })).blob();
 }
 
@@ -73,6 +92,7 @@ export async function download(path, name) {
 
 /** Follow a feed until the returned function is called. After a loss it goes on from the last event it saw. */
 export function follow(path, last, { told, state }) {
+  if (recorded) return () => {};
   const stop = new AbortController();
   let known = last;
   (async () => {

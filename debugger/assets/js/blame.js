@@ -4,10 +4,10 @@ import { Note, Trouble } from "./status.js";
 import { useAnswer } from "./use.js";
 import { count, many, plain } from "./words.js";
 
-export function Blame({ id, path, at, seek, close }) {
+export function Blame({ id, path, at, seek, close, watched, watch }) {
   const { answer, problem, waiting } = useAnswer(`runs/${id}/blame`, { path, at });
   return html`<section class="blame" aria-label="Who wrote this">
-    <div class="pane-head"><h2>Who wrote <span class="mono">${path}</span></h2><button type="button" onClick=${close}>Close</button></div>
+    <div class="pane-head"><h2>Who wrote <span class="mono">${path}</span></h2><span class="space"></span><button type="button" aria-pressed=${String(watched)} onClick=${watch}>${watched ? "Watched" : "Watch"}</button><button type="button" onClick=${close}>Close</button></div>
     <${Trouble} problem=${problem} />
     ${waiting && html`<p class="quiet" role="status">reading the log …</p>`}
     ${answer && answer.writes.length === 0 && !problem && html`<${Note}>Nothing up to here: it is at its beginning.<//>`}

@@ -13,7 +13,7 @@ export function Changes({ at, pin, seen, seek, turn, blame }) {
   return html`<div class="pane-head"><h2>${seen.version === 0 && pin === null ? "Before the first event (0)" : html`Event ${count(seen.version)} against ${against === 0 && seen.version > 1 ? "the beginning" : html`<button type="button" class="link" onClick=${() => seek(against)}>${pin === against ? "pinned " : ""}${count(against)}</button>`}`}</h2>
       ${pin !== null && html`<button type="button" onClick=${() => turn({ pin: undefined })}>Let go of the pin</button>`}</div>
     ${seen.event && html`<p class="headline"><span class="mono">${seen.event.tag}</span></p>`}
-    ${shown.length === 0 && html`<${Note}>${seen.version === 0 && pin === null ? "Nothing has happened yet." : seen.version === against ? "This is the pinned moment." : "Nothing but the clock changed."}<//>`}
+    ${shown.length === 0 && html`<${Note}>${seen.version === 0 && pin === null ? "Nothing has happened yet." : seen.version === against ? (pin === null ? "What is before this is not in the file." : "This is the pinned moment.") : "Nothing but the clock changed."}<//>`}
     <ul class="changes">${shown.map((one) => html`<${Change} key=${`${one.op} ${one.path}`} change=${one} blame=${blame} />`)}</ul>
     ${diff.total > diff.changes.length && html`<${Note}>and ${many(diff.total - diff.changes.length, "change")} more<//>`}`;
 }

@@ -1,6 +1,6 @@
 // The event itself, whole, with its envelope; an artifact that it made opens in place.
 import { html, useEffect, useState } from "./html.js";
-import { blob, download } from "./api.js";
+import { blob, download, recorded } from "./api.js";
 import { Note, Trouble } from "./status.js";
 import { useAnswer } from "./use.js";
 import { count, span } from "./words.js";
@@ -35,7 +35,7 @@ function Artifact({ fact }) {
     }
   };
   return html`<section aria-label="Artifact"><h3>${fact.name} <span class="quiet">${fact.media_type}, ${count(fact.size)} bytes</span></h3>
-    <button type="button" onClick=${open}>Open here</button> <button type="button" onClick=${() => download(`artifacts/${fact.sha256}`, fact.name).catch(setProblem)}>Save</button>
+    ${recorded ? html`<${Note}>Its bytes are not in this file. Their SHA-256 is <span class="mono">${fact.sha256}</span>.<//>` : html`<button type="button" onClick=${open}>Open here</button> <button type="button" onClick=${() => download(`artifacts/${fact.sha256}`, fact.name).catch(setProblem)}>Save</button>`}
     <${Trouble} problem=${problem} />
     ${shown?.url && html`<img src=${shown.url} alt=${fact.name} class="picture" />`}
     ${shown?.text !== undefined && html`<pre class="value">${shown.text}</pre>`}</section>`;

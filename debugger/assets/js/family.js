@@ -1,5 +1,6 @@
 // The whole family at one global moment, and the runs that go on from one another.
 import { html, useState } from "./html.js";
+import { recorded } from "./api.js";
 import { address } from "./place.js";
 import { Status, Trouble } from "./status.js";
 import { useAnswer } from "./use.js";
@@ -8,19 +9,19 @@ import { count, many, short } from "./words.js";
 export function Family({ id, at, turn }) {
   const { answer, problem, waiting } = useAnswer(`runs/${id}/family`, { at });
   const [asked, setAsked] = useState(false);
-  return html`<div class="pane-head"><h2>Family at this moment</h2>${answer && html`<span class="quiet">position ${count(answer.position)} of the journal</span>`}</div>
+  return html`<div class="pane-head"><h2>${answer?.as_of && answer.as_of !== at ? `Family at event ${count(answer.as_of)}` : "Family at this moment"}</h2>${answer && html`<span class="quiet">position ${count(answer.position)} of the journal</span>`}</div>
     <${Trouble} problem=${problem} />
     ${answer && html`<ul class=${`kin ${waiting ? "stale" : ""}`}><${Member} member=${answer.root} id=${id} /></ul>`}
-    <h3>Goes on from, and is gone on from</h3>
+    ${recorded ? html`<p class="quiet">The file has the family at its ends, and wherever a child began, waited or ended.</p>` : html`<h3>Goes on from, and is gone on from</h3>
     ${asked ? html`<${Lineage} id=${id} />` : html`<button type="button" onClick=${() => setAsked(true)}>Look through the journal</button>`}
     <h3>Compare</h3>
-    <${CompareWith} id=${id} />`;
+    <${CompareWith} id=${id} />`}`;
 }
 
 function Member({ member, id }) {
   const mine = member.run === id;
   return html`<li class=${mine ? "mine" : ""}>
-    ${mine ? html`<b>${member.name || short(member.run)}</b>` : html`<a href=${address(`run/${member.run}`, { v: member.version || undefined })}>${member.name || short(member.run)}</a>`}
+    ${mine || recorded ? html`<b>${member.name || short(member.run)}</b>` : html`<a href=${address(`run/${member.run}`, { v: member.version || undefined })}>${member.name || short(member.run)}</a>`}
     <span class="quiet mono"> ${short(member.run)}</span> <${Status} status=${member.status} />
     <div class="quiet">${member.version ? html`event ${count(member.version)} · step ${count(member.step)} · ${many(member.tool_calls, "call")} · ${count(member.tokens)} tokens` : "not yet begun, or not in this journal"}${member.call && ` · call ${member.call}`}</div>
     ${member.error && html`<div class="wrong-text">${member.error}</div>`}

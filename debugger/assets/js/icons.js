@@ -8,6 +8,7 @@ const PATHS = {
   pause: "M5 3v10M11 3v10",
   next: "M5 3l7 5-7 5z",
   last: "M12 3v10M3 3l7 5-7 5z",
+  away: "M4 4l8 8M12 4l-8 8",
   pin: "M8 14V9M4 9h8L10.500 6V2h-5v4z",
   wrong: "M8 2l6.500 12h-13zM8 6.500v3.500M8 12v.500",
 };

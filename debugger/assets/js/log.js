@@ -8,14 +8,14 @@ import { count, many, span } from "./words.js";
 
 const HEIGHT = { events: 30, groups: 46 };
 
-export function Log({ id, depth, filter, head, at, pin, seek, following, follow, turn }) {
+export function Log({ id, depth, filter, first, head, at, pin, seek, following, follow, turn }) {
   const name = depth === "groups" ? "groups" : "moments";
   const path = `runs/${id}/${name}`;
   const { row, total } = useRows(path, filter, name, head);
   const filtered = Object.keys(filter).length > 0;
   const [chosen, setChosen] = useState(null);
   useEffect(() => {
-    if (name === "moments" && !filtered) return setChosen(at ? at - 1 : null);
+    if (name === "moments" && !filtered) return setChosen(at > first ? at - 1 - first : null);
     const stop = new AbortController();
     const timer = setTimeout(() => ask(path, { ...filter, around: at || 1, limit: 1 }, stop.signal).then((answer) => setChosen(answer.row), () => {}), 20);
     return () => (stop.abort(), clearTimeout(timer));
@@ -29,7 +29,7 @@ export function Log({ id, depth, filter, head, at, pin, seek, following, follow,
   };
   const unfollow = () => following && head > 0 && turn({ v: head });
   return html`<div class="log" onWheel=${unfollow} onTouchMove=${unfollow}>
-    ${filtered && html`<p class="quiet note" role="status">${total === null ? "…" : name === "groups" ? `${many(total, "group")} with what matches` : `${count(total)} of ${many(head, "event")} match`}</p>`}
+    ${filtered && html`<p class="quiet note" role="status">${total === null ? "…" : name === "groups" ? `${many(total, "group")} with what matches` : `${count(total)} of ${many(head - first, "event")} match`}</p>`}
     ${total === 0 ? html`<${Note}>Nothing here.<//>` : html`<${Rows} key=${`${name} ${JSON.stringify(filter)}`} id="log" label=${name === "groups" ? "Groups of events" : "Events"} total=${total ?? 0} height=${HEIGHT[depth]} draw=${draw} chosen=${chosen} />`}
   </div>`;
 }
@@ -48,11 +48,12 @@ function MomentRow({ moment, at, pin, mine, seek }) {
 
 function GroupRow({ group, at, mine, seek }) {
   const here = group.first <= at && at <= group.last;
+  const outcome = group.call && group.outcome.startsWith(`${group.call}: `) ? group.outcome.slice(group.call.length + 2) || "an empty answer" : group.outcome;
   const kind = `row group lane-${group.lane} weight-${group.importance} ${here ? "here" : ""} ${group.first > at ? "later" : ""} ${group.wrong ? "wrong" : ""}`;
   return html`<div class=${kind} ...${mine} aria-selected=${String(here)} data-version=${group.last} onClick=${() => seek(group.last)}>
     <span class="row-number">${count(group.first)}</span>
     <span class="row-title">${group.wrong && html`<${Icon} name="wrong" /><span class="unseen">went wrong: </span>`}${group.title}</span>
     <span class="row-time">${[group.took_ms && span(group.took_ms), group.tokens && many(group.tokens, "token")].filter(Boolean).join(" · ")}</span>
-    <span class="row-outcome">${group.outcome || (group.events === 1 ? "" : "…")}</span>
+    <span class="row-outcome">${outcome || (group.events === 1 ? "" : "…")}</span>
   </div>`;
 }

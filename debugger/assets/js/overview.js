@@ -1,5 +1,6 @@
 // The run at one glance: who, under which limits, what its tools did, where it went in circles.
 import { html } from "./html.js";
+import { recorded } from "./api.js";
 import { address } from "./place.js";
 import { Status } from "./status.js";
 import { count, many, short, span, usd, when } from "./words.js";
@@ -9,7 +10,7 @@ export function Overview({ run, seen, line, seek, turn }) {
     <dl class="facts"><dt>agent</dt><dd>${run.agent || "none"}</dd>${run.model && html`<dt>model</dt><dd>${run.model}</dd>`}${run.caller && html`<dt>caller</dt><dd>${run.caller}</dd>`}
       <dt>started</dt><dd>${when(run.started_at_us)}</dd>${run.elapsed_ms > 0 && html`<dt>took</dt><dd>${span(run.elapsed_ms)}</dd>`}<dt>events</dt><dd>${count(run.events)}</dd>
       <dt>tokens</dt><dd>${count(run.input_tokens)} in, ${count(run.output_tokens)} out ${usd(run.cost_usd)}</dd>
-      ${run.parent && html`<dt>child of</dt><dd><a href=${address(`run/${run.parent}`)} class="mono">${short(run.parent)}</a></dd>`}
+      ${run.parent && html`<dt>child of</dt><dd>${recorded ? html`<span class="mono">${short(run.parent)}</span>` : html`<a href=${address(`run/${run.parent}`)} class="mono">${short(run.parent)}</a>`}</dd>`}
       ${run.imported_from && html`<dt>imported from</dt><dd>${run.imported_from}</dd>`}
       ${run.says && html`<dt>last words</dt><dd>${run.says}</dd>`}<dt>id</dt><dd class="mono">${run.run}</dd></dl>
     ${seen && html`<h3>Limits at event ${count(seen.version)}</h3><ul class="bounds">${seen.bounds.map((bound) => html`<${Bound} key=${`${bound.phase}${bound.measure}`} bound=${bound} />`)}</ul>`}

@@ -1,6 +1,7 @@
 // Where the reader is. It all stands in the fragment of the address, so that a moment can be linked to:
 //   #/                                    the list of runs
 //   #/run/ID?v=120&depth=groups&pin=80    a moment of a run; without v it is the newest, and is followed
+//   #/run/ID?watch=status,limits          the same, with values that are watched
 //   #/compare?a=ID&b=ID                   two runs side by side
 // The token comes in the same place once, is kept for this tab, and is taken out of the address.
 import { useEffect, useState } from "./html.js";

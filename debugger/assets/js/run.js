@@ -1,6 +1,6 @@
 // One run: a timeline above, the log in three depths on one side, and what is to be known of this moment on the other.
 import { html, useEffect, useMemo, useRef, useState } from "./html.js";
-import { ask, download } from "./api.js";
+import { ask, download, recorded } from "./api.js";
 import { Conversation } from "./conversation.js";
 import { Filter, filterOf } from "./filter.js";
 import { useKeys } from "./keys.js";
@@ -13,9 +13,13 @@ import { Tabs } from "./tabs.js";
 import { Timeline } from "./timeline.js";
 import { useAnswer, useNewest } from "./use.js";
 import { useFeed } from "./live.js";
-import { count, many, short, span, usd } from "./words.js";
+import { count, many, milliseconds, short, span, usd } from "./words.js";
 
 const HALVES = [["log", "Log"], ["side", "Moment"]];
+const WITHHELD = {
+  locked: "What was said in this run is sealed, and the key was not there when it was read: only what stays readable is shown.",
+  erased: "What was said in this run has been erased for ever: only what stays readable is shown.",
+};
 const DEPTHS = [["conversation", "Conversation"], ["groups", "Groups"], ["events", "Events"]];
 
 export function Run({ id, params, help }) {
@@ -27,19 +31,22 @@ export function Run({ id, params, help }) {
 
 function Opened({ run, head, lost, params, help }) {
   const id = run.run;
+  const first = run.first || 0; // a file may begin later than the run
+  const within = (version) => Math.max(first, Math.min(head, Number(version) || 0));
   const following = params.v === undefined;
-  const at = following ? head : Math.max(0, Math.min(head, Number(params.v) || 0));
-  const pin = params.pin === undefined ? null : Math.max(0, Math.min(head, Number(params.pin) || 0));
+  const at = following ? head : within(params.v);
+  const pin = params.pin === undefined ? null : within(params.pin);
   const depth = DEPTHS.some(([name]) => name === params.depth) ? params.depth : "events";
   const pane = PANES.some(([name]) => name === params.pane) ? params.pane : "changes";
   const filter = useMemo(() => filterOf(params), [JSON.stringify(params)]);
   const [place, setPlace] = useState("log");
   const [said, setSaid] = useState("");
+  const [adding, setAdding] = useState(false); // a value to watch
   const asking = useRef(null);
   const newest = useNewest({ params, at, head });
 
   const turn = (change) => go(`run/${id}`, { ...newest.current.params, ...change }, { replace: true });
-  const seek = (version) => turn({ v: Math.max(0, Math.min(newest.current.head, version)) });
+  const seek = (version) => turn({ v: Math.max(first, Math.min(newest.current.head, version)) });
   const follow = () => turn({ v: undefined });
   const step = async (by) => {
     if (!Object.keys(filter).length || depth === "conversation") return seek(newest.current.at + by);
@@ -56,6 +63,14 @@ function Opened({ run, head, lost, params, help }) {
     const name = { error: "error", critic: "act of the critic", limit: "change of a limit" }[what];
     setSaid(version ? `Event ${version}: ${back ? "previous" : "next"} ${name}` : `No ${name} ${back ? "before" : "after"} this.`);
     if (version) seek(version);
+  };
+  const goTo = async (text) => {
+    if (/^\s*[\d,]+\s*$/.test(text)) return seek(Number(text.replace(/,/g, "")));
+    const ms = milliseconds(text);
+    if (ms === null) return setSaid("Expected an event, or a time such as 90s, 2 m 5 s or 1:30.");
+    const { version } = await ask(`runs/${id}/when`, { elapsed_ms: Math.round(ms) });
+    setSaid(`Event ${version}: as the run's clock showed ${span(ms)}`);
+    return seek(version);
   };
   const show = (name) => turn({ pane: name });
 
@@ -80,7 +95,7 @@ function Opened({ run, head, lost, params, help }) {
   useKeys({
     j: () => step(1),
     k: () => step(-1),
-    Home: () => seek(0),
+    Home: () => seek(first),
     End: follow,
     " ": () => setPlaying((old) => !old),
     e: () => jump("error"),
@@ -98,6 +113,11 @@ function Opened({ run, head, lost, params, help }) {
     f: () => show("family"),
     o: () => show("overview"),
     g: () => run.live && show("fork"),
+    w: () => {
+      setPlace("side");
+      setAdding(true);
+      setTimeout(() => document.getElementById("watch-path")?.focus(), 30);
+    },
     p: () => turn({ pin: pin === null ? at : undefined }),
     ":": () => document.getElementById("version")?.select(),
     "/": () => {
@@ -110,7 +130,7 @@ function Opened({ run, head, lost, params, help }) {
 
   const state = seen?.shown.state;
   return html`<header class="bar">
-      <a href="#/" class="button">Runs</a>
+      ${!recorded && html`<a href="#/" class="button">Runs</a>`}
       <h1 title=${id}>${run.name || short(id)} <span class="quiet mono">${short(id)}</span></h1>
       <${Status} status=${run.status} />
       ${lost && html`<span class="tag warn" role="status">connection lost, trying again</span>`}
@@ -119,7 +139,9 @@ function Opened({ run, head, lost, params, help }) {
       <button type="button" onClick=${() => download(`runs/${id}/export.jsonl`, `${run.name || id}.jsonl`)}>Export</button>
       <button type="button" onClick=${help} aria-label="Help: keys">?</button>
     </header>
-    <${Timeline} line=${line.answer} head=${head} at=${at} pin=${pin} following=${following} over=${run.over} seek=${seek} follow=${follow} step=${step} jump=${jump} playing=${playing} setPlaying=${setPlaying} turnPin=${() => turn({ pin: pin === null ? at : undefined })} />
+    ${recorded && html`<p class="kept quiet note">A file to read: events ${count(first + 1)} to ${count(head)}${first || head < run.events ? ` of ${count(run.events)}` : ""} of one run, as they stood when it was made. Artifacts and other runs are not in it.</p>`}
+    ${WITHHELD[seen?.shown.withheld] && html`<p class="kept withheld note" role="note">${WITHHELD[seen.shown.withheld]}</p>`}
+    <${Timeline} line=${line.answer} first=${first} head=${head} at=${at} pin=${pin} following=${following} over=${run.over} seek=${seek} goTo=${goTo} follow=${follow} step=${step} jump=${jump} playing=${playing} setPlaying=${setPlaying} turnPin=${() => turn({ pin: pin === null ? at : undefined })} />
     ${run.live && html`<${Orders} run=${run} at=${at} state=${state} say=${setSaid} />`}
     <p class="unseen" role="status" aria-live="polite">${said}</p>
     ${said && html`<div class="toast" aria-hidden="true">${said}</div>`}
@@ -133,12 +155,12 @@ function Opened({ run, head, lost, params, help }) {
         <div class="depth" id="depth-panel" role="tabpanel" aria-labelledby=${`depth-${depth}`}>
         ${depth === "conversation"
           ? html`<${Conversation} id=${id} at=${at} seen=${seen} waiting=${moment.waiting} blame=${(path) => turn({ path, pane: undefined })} />`
-          : html`<${Log} id=${id} depth=${depth} filter=${filter} head=${head} at=${at} pin=${pin} seek=${seek} following=${following} follow=${follow} turn=${turn} />`}
+          : html`<${Log} id=${id} depth=${depth} filter=${filter} first=${first} head=${head} at=${at} pin=${pin} seek=${seek} following=${following} follow=${follow} turn=${turn} />`}
         </div>
       </section>
       <section class="half" aria-label="This moment">
         <${Trouble} problem=${moment.problem} />
-        <${Panes} pane=${pane} id=${id} run=${run} at=${at} pin=${pin} seen=${seen} waiting=${moment.waiting} line=${line.answer} path=${params.path} turn=${turn} seek=${seek} />
+        <${Panes} pane=${pane} id=${id} run=${run} at=${at} pin=${pin} seen=${seen} waiting=${moment.waiting} line=${line.answer} path=${params.path} params=${params} head=${head} adding=${adding} setAdding=${setAdding} turn=${turn} seek=${seek} />
       </section>
     </main>`;
 }

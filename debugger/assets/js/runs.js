@@ -58,6 +58,7 @@ export function Runs({ params, help }) {
 
   return html`<header class="bar"><h1>Runs</h1><span class="quiet">${rows && many(total, "run")}</span>
       <span class="space"></span>
+      ${picked.length === 1 && html`<span class="quiet" role="status">tick another run to compare the two</span>`}
       ${picked.length === 2 && html`<a class="button" href=${address("compare", { a: picked[0], b: picked[1] })}>Compare the two</a>`}
       <button type="button" onClick=${help} aria-label="Help: keys">?</button></header>
     <main class="runs">
@@ -67,7 +68,7 @@ export function Runs({ params, help }) {
         <label>Agent <select value=${agent || ""} onChange=${(event) => narrow({ agent: event.target.value })}><option value="">any</option>${agents.map((one) => html`<option value=${one}>${one}</option>`)}</select></label>
       </form>
       <${Trouble} problem=${problem} />
-      ${rows && (rows.length ? html`<div class="wide"><table class="runs-table"><thead><tr><th><span class="unseen">Compare</span></th><th>Run</th><th>Status</th><th>Agent</th><th class="number">Events</th><th class="number">Steps</th><th class="number">Tools</th><th class="number">Tokens</th><th class="number">Cost</th><th class="number">Took</th><th>Started</th></tr></thead>
+      ${rows && (rows.length ? html`<div class="wide"><table class="runs-table"><thead><tr><th>Compare</th><th>Run</th><th>Status</th><th>Agent</th><th class="number">Events</th><th class="number">Steps</th><th class="number">Tools</th><th class="number">Tokens</th><th class="number">Cost</th><th class="number">Took</th><th>Started</th></tr></thead>
         <tbody>${rows.map((row) => html`<${Row} key=${row.run} row=${row} picked=${picked.includes(row.run)} pick=${pick} />`)}</tbody></table></div>` : html`<${Note}>No run is like that.<//>`)}
       ${more && html`<button type="button" class="more" onClick=${older}>Older runs</button>`}
     </main>`;

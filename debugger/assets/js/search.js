@@ -1,6 +1,6 @@
 // Search in what was said, in this run or in all.
 import { html, useEffect, useState } from "./html.js";
-import { ask } from "./api.js";
+import { ask, recorded } from "./api.js";
 import { address } from "./place.js";
 import { Note, Trouble } from "./status.js";
 import { count, many, short } from "./words.js";
@@ -20,7 +20,7 @@ export function Search({ id, seek }) {
   }, [text, everywhere, id]);
   return html`<form class="filter" role="search" onSubmit=${(event) => event.preventDefault()}>
       <label class="grow"><span class="unseen">Search</span><input id="search-text" type="search" placeholder="anything that was said" value=${text} onInput=${(event) => setText(event.target.value)} /></label>
-      <label><input type="checkbox" checked=${everywhere} onChange=${(event) => setEverywhere(event.target.checked)} /> in all runs</label></form>
+      ${!recorded && html`<label><input type="checkbox" checked=${everywhere} onChange=${(event) => setEverywhere(event.target.checked)} /> in all runs</label>`}</form>
     <${Trouble} problem=${problem} />
     ${found && html`<p class="quiet" role="status">${found.more ? `the first ${count(found.found.length)} hits` : many(found.found.length, "hit")}</p>`}
     ${found && found.found.length === 0 && html`<${Note}>Nobody said that.<//>`}

@@ -12,7 +12,7 @@ const ALWAYS = new Set(["step", "tool", "child", "critic", "budget", "people"]);
 const LANE = 15;
 const SPEEDS = [1, 4, 10, 50, 200];
 
-export function Timeline({ line, head, at, pin, following, over, seek, follow, step, jump, playing, setPlaying, turnPin }) {
+export function Timeline({ line, first, head, at, pin, following, over, seek, goTo, follow, step, jump, playing, setPlaying, turnPin }) {
   const [ref, { width }] = useSize();
   const canvas = useRef(null);
   const [speed, setSpeed] = useState(4);
@@ -21,8 +21,8 @@ export function Timeline({ line, head, at, pin, following, over, seek, follow, s
   const dark = useScheme();
 
   useEffect(() => {
-    if (canvas.current && line && width) draw(canvas.current, line, head, lanes.map(([name]) => name), width);
-  }, [line, width, head, dark]);
+    if (canvas.current && line && width) draw(canvas.current, line, first, head, lanes.map(([name]) => name), width);
+  }, [line, width, first, head, dark]);
 
   useEffect(() => {
     if (!playing) return undefined;
@@ -37,14 +37,14 @@ export function Timeline({ line, head, at, pin, following, over, seek, follow, s
 
   const clicked = (event) => {
     const box = event.currentTarget.getBoundingClientRect();
-    seek(Math.round(((event.clientX - box.left) / box.width) * head));
+    seek(first + Math.round(((event.clientX - box.left) / box.width) * (head - first)));
   };
   const go = (event) => {
     event.preventDefault();
-    seek(Number(new FormData(event.target).get("version")) || 0);
+    goTo(new FormData(event.target).get("version"));
     event.target.querySelector("input").blur();
   };
-  const x = (version) => `${head ? (version / head) * 100 : 0}%`;
+  const x = (version) => `${head > first ? ((version - first) / (head - first)) * 100 : 0}%`;
   return html`<section class="timeline" aria-label="Timeline">
     <div class="lanes">
       <div class="lane-names" aria-hidden="true">${lanes.map(([name, label]) => html`<div key=${name} class=${`lane-name lane-${name}`} style=${{ height: `${LANE}px` }}>${label}</div>`)}</div>
@@ -54,17 +54,17 @@ export function Timeline({ line, head, at, pin, following, over, seek, follow, s
         <div class="hand" style=${{ left: x(at) }}></div>
       </div>
     </div>
-    <input class="slider" type="range" min="0" max=${head} value=${at} step="1" aria-label="Moment of the run" aria-valuetext=${`event ${at} of ${head}`} onInput=${(event) => seek(Number(event.target.value))} onKeyDown=${sliderKeys} />
+    <input class="slider" type="range" min=${first} max=${head} value=${at} step="1" aria-label="Moment of the run" aria-valuetext=${`event ${at} of ${head}`} onInput=${(event) => seek(Number(event.target.value))} onKeyDown=${sliderKeys} />
     <div class="jumps">
       <div class="acts">
-        <${Act} name="first" label="Before the first event (Home)" press=${() => seek(0)} />
+        <${Act} name="first" label="Before the first event (Home)" press=${() => seek(first)} />
         <${Act} name="back" label="Previous event (k)" press=${() => step(-1)} />
         <${Act} name=${playing ? "pause" : "play"} label=${playing ? "Pause (Space)" : "Play (Space)"} press=${() => setPlaying(!playing)} on=${playing} />
         <${Act} name="next" label="Next event (j)" press=${() => step(1)} />
         <${Act} name="last" label="Newest event, and follow (End)" press=${follow} on=${following && !over} />
       </div>
       <form class="where" onSubmit=${go}>
-        <label><span class="unseen">Go to version</span><input id="version" name="version" inputmode="numeric" size=${Math.max(4, String(head).length)} value=${at} /></label>
+        <label><span class="unseen">Go to version, or to a time of the run</span><input id="version" name="version" title="an event, or a time of the run such as 90s, 2 m 5 s or 1:30" autocomplete="off" size=${Math.max(4, String(head).length)} value=${at} /></label>
         <span class="quiet nowrap">of ${count(head)}</span>
       </form>
       <label class="quiet"><span class="unseen">Speed of playing</span><select value=${speed} onChange=${(event) => setSpeed(Number(event.target.value))}>${SPEEDS.map((one) => html`<option value=${one}>${one} events/s</option>`)}</select></label>
@@ -95,7 +95,7 @@ function useScheme() {
   return dark;
 }
 
-function draw(canvas, line, head, lanes, width) {
+function draw(canvas, line, first, head, lanes, width) {
   const ratio = devicePixelRatio || 1;
   const height = lanes.length * LANE;
   canvas.width = width * ratio;
@@ -106,8 +106,9 @@ function draw(canvas, line, head, lanes, width) {
   pen.scale(ratio, ratio);
   const style = getComputedStyle(canvas);
   const colour = (name) => style.getPropertyValue(name).trim();
-  const known = head ? (line.head / head) * width : width;
+  const known = head > first ? ((line.head - first) / (head - first)) * width : width;
   const piece = known / line.buckets;
+  const events = line.head - first;
   lanes.forEach((lane, row) => {
     const middle = row * LANE + LANE / 2;
     pen.fillStyle = colour("--line");
@@ -117,9 +118,10 @@ function draw(canvas, line, head, lanes, width) {
     for (const [bucket, many, wrong, importance] of marks) {
       // a bar as high as there is much in it, and never so low that it cannot be seen
       const high = 4 + (LANE - 7) * (importance === 2 ? 1 : Math.min(1, many / most) * 0.75);
-      const left = line.head <= line.buckets ? (bucket + 1) * piece : bucket * piece;
+      // a mark that is one event stands where the hand is at that event
+      const left = events <= line.buckets ? ((Math.ceil((bucket * events) / line.buckets) + 1) / events) * known : bucket * piece;
       pen.fillStyle = colour(`--lane-${lane}`);
-      pen.fillRect(left - 1, middle - high / 2, Math.max(2.5, piece), high);
+      pen.fillRect(Math.min(left, width - 2) - 1, middle - high / 2, Math.max(2.5, piece), high);
       if (wrong) {
         pen.fillStyle = colour("--wrong");
         pen.beginPath();

@@ -22,6 +22,15 @@ export function span(ms) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} m`;
 }
 
+/** Milliseconds of "1 h 2 m 3.5 s", "90s", "250 ms" or "1:30"; null if it is no time. */
+export function milliseconds(text) {
+  const parts = text.trim().match(/^(?:(\d+)\s*h)?\s*(?:(\d+)\s*m(?:in)?(?!s))?\s*(?:(\d+(?:\.\d+)?)\s*s)?\s*(?:(\d+)\s*ms)?$/i);
+  const [h, m, s, ms] = (parts || []).slice(1).map((one) => Number(one || 0));
+  if (parts && parts[0]) return ((h * 60 + m) * 60 + s) * 1_000 + ms;
+  const colons = /^(?:(\d+):)?(\d+):(\d\d(?:\.\d+)?)$/.exec(text.trim());
+  return colons ? ((Number(colons[1] || 0) * 60 + Number(colons[2])) * 60 + Number(colons[3])) * 1_000 : null;
+}
+
 export function clock(us) {
   return us ? new Date(us / 1_000).toLocaleTimeString("en-GB") : "";
 }
