@@ -25,8 +25,8 @@ MOST_CALL = 18
 TOKEN_USD = 0.001
 """What each of them costs, where callers' allowances are of dollars."""
 HOUR_US = 3_600_000_000
-LONGER_US = 4_200_000_000
-"""An hour may be counted as a minute more, and the machine may sleep between a refusal and its fact."""
+LONGER_US = 8_200_000_000
+"""An hour may be counted as a minute more, and the machine may sleep twice between a refusal and its fact."""
 
 
 class SimPrices:
