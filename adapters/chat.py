@@ -29,6 +29,9 @@ class NotAChatMessage(ValueError):
 def from_chat(raw: object) -> Message:
     """Return one chat-completions message as ours, its text cleaned; a call's arguments are kept verbatim.
 
+    A tool's result is an error if the message says so: `is_error` is true, or `status` is "error". The format itself
+    has no such field, but recorders write these.
+
     Raises:
         NotAChatMessage: with one sentence that says what was expected, and where in the message.
     """
@@ -49,7 +52,8 @@ def from_chat(raw: object) -> Message:
         text = "".join(part.text for part in parts if isinstance(part, Text))
         if any(isinstance(part, Image) for part in parts):
             raise NotAChatMessage("content of a tool message: expected text, got an image")
-        return Message(role, (ToolResult(_text(message, "tool_call_id"), _text(message, "name", ""), text),))
+        failed = message.get("is_error") is True or message.get("status") == "error"
+        return Message(role, (ToolResult(_text(message, "tool_call_id"), _text(message, "name", ""), text, failed),))
     return Message(role, parts)
 
 

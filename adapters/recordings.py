@@ -47,7 +47,8 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     """One conversation of a file.
 
     place: how to name it to people ("conversation 3 (airline-3-0)"). index: from 1. digest: SHA-256 over its id and
-    messages. end: characters of the file read so far. more: its other fields.
+    messages, and over which results are errors by their prefix, if any are. end: characters of the file read so far.
+    more: its other fields.
     """
 
     source: str
@@ -62,8 +63,11 @@ class Recording(msgspec.Struct, frozen=True, kw_only=True):
     end: int
 
 
-def read_recordings(text: str, source: str) -> Iterator[Recording]:
+def read_recordings(text: str, source: str, error_prefix: str = "") -> Iterator[Recording]:
     """Yield the conversations of a file with content `text`, in order, each checked. `source` names the file.
+
+    error_prefix: what the texts of tools' errors begin with in this file, such as "Error: "; a result that begins with
+    it is an error. Empty: only results that are marked as errors are (see `from_chat`).
 
     Raises:
         ImportRefused: at the first thing that is wrong, naming the place; what came before has been yielded.
@@ -72,7 +76,7 @@ def read_recordings(text: str, source: str) -> Iterator[Recording]:
     for start, end, value in _values(text, source):
         index += 1
         line, counted = line + text.count("\n", counted, start), start
-        yield _recording(value, source, index, end, line)
+        yield _recording(value, source, index, end, line, error_prefix)
     if index == 0:
         raise ImportRefused(source, "line 1", "it holds no conversation")
 
@@ -170,7 +174,7 @@ def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def _recording(value: Any, source: str, index: int, end: int, line: int) -> Recording:
+def _recording(value: Any, source: str, index: int, end: int, line: int, error_prefix: str) -> Recording:
     place = f"conversation {index}"
     fields = cast("dict[str, Any]", {"messages": value} if isinstance(value, list) else value)
     if not isinstance(value, (dict, list)) or not isinstance(fields.get("messages"), list):
@@ -184,11 +188,17 @@ def _recording(value: Any, source: str, index: int, end: int, line: int) -> Reco
     if not raw:
         raise ImportRefused(source, place, "it has no messages")
     messages: list[Message] = []
+    by_prefix: list[int] = []
     for number, one in enumerate(raw, 1):
         try:
-            messages.append(from_chat(one))
+            message = from_chat(one)
         except NotAChatMessage as error:
             raise ImportRefused(source, f"{place}, message {number}", str(error)) from None
+        if error_prefix and (failed := _failed(message, error_prefix)) is not message:
+            message = failed
+            by_prefix.append(number)
+        messages.append(message)
+    known_by: list[Any] = [name, raw, by_prefix] if by_prefix else [name, raw]
     model = fields.get("model")
     more = {key: kept for key, kept in fields.items() if key not in ("id", "messages", "model", "tools")}
     return Recording(
@@ -200,9 +210,18 @@ def _recording(value: Any, source: str, index: int, end: int, line: int) -> Reco
         model=clean_text(model) if isinstance(model, str) else "",
         tools=_tool_names(fields.get("tools"), messages),
         more=clean_json(more),
-        digest=hashlib.sha256(json.dumps([name, raw], sort_keys=True).encode()).hexdigest(),
+        digest=hashlib.sha256(json.dumps(known_by, sort_keys=True).encode()).hexdigest(),
         end=end,
     )
+
+
+def _failed(message: Message, error_prefix: str) -> Message:
+    """`message` itself, or if it is a tool's result that begins with `error_prefix`, the same as an error."""
+    match message.parts:
+        case (ToolResult() as result,) if not result.is_error and result.text.startswith(error_prefix):
+            return Message(message.role, (msgspec.structs.replace(result, is_error=True),))
+        case _:
+            return message
 
 
 def _tool_names(offered: object, messages: list[Message]) -> tuple[str, ...]:
@@ -292,7 +311,7 @@ class _Retelling:
         if index is None:
             raise self._refused(number, f"it answers a tool call {result.id!r}, which the reply before it did not make")
         del self.unanswered[index]
-        self.told.append(ToolFinished(call=f"{self.step}.{index}", result=result.text))
+        self.told.append(ToolFinished(call=f"{self.step}.{index}", result=result.text, is_error=result.is_error))
 
     def _heard(self, message: Message) -> None:
         if isinstance(self.told[-1], StepCompleted):

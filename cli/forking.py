@@ -13,7 +13,7 @@ from ..errors import JournalInUse, MessageRefused
 from ..events import Text
 from ..forking import fork_of
 from ..ports import Agent, Overrides
-from ..projections.editing import Say
+from ..projections.editing import DropFrom, Reword, Say
 from ..projections.forking import Inherited
 from ..runtime import Runtime
 from .descent import edit_line
@@ -39,6 +39,8 @@ def fork_run(
     *,
     at: int | None,
     say: tuple[str, ...],
+    reworded: tuple[str, ...],
+    drop_from: int | None,
     model: str | None,
     instructions: str | None,
     tools: str | None,
@@ -55,7 +57,11 @@ def fork_run(
         tools=None if tools is None else _tools(tools),
         agent=None if agent is None else _agent(agent),
         limits=dict(_limit(one) for one in limits),
-        messages=tuple([Say(one) for one in say]),
+        messages=(
+            *[_reword(one) for one in reworded],
+            *([] if drop_from is None else [DropFrom(drop_from)]),
+            *[Say(one) for one in say],
+        ),
         results=dict(_result(one) for one in results),
     )
     with reading(db) as journal:
@@ -109,6 +115,13 @@ def _result(given: str) -> tuple[str, str]:
     return call, text
 
 
+def _reword(given: str) -> Reword:
+    index, equals, text = given.partition("=")
+    if not equals or not (index.isdecimal() and index.isascii()):
+        raise Misuse(f"--reword {one_line(given)}: expected N=TEXT, such as 3=In Jena.; executus at numbers messages")
+    return Reword(int(index), text)
+
+
 def _tell(found: Inherited, run_id: str, as_json: bool) -> None:
     forked = found.forked
     if as_json:
@@ -128,6 +141,8 @@ def _tell(found: Inherited, run_id: str, as_json: bool) -> None:
             click.echo(f"{label:<11}{', '.join(calls)}")
     if forked.said is not None:
         click.echo("ends       with the source's last words, unless something is said (--say)")
+    elif not found.to_make:
+        click.echo(f"next       the model's reply for step {totals.steps + 1}, the first that is paid for")
     for edit in forked.edits:
         click.echo(f"different  {cut(edit_line(edit), max(40, screen_width() - 11))}")
     if run_id:

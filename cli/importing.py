@@ -49,8 +49,8 @@ class _Import:
         self.answer.set_result(error)
 
 
-def import_file(db: Path, file: Path, *, as_json: bool) -> int:
-    """Import the conversations of `file`; returns the exit code."""
+def import_file(db: Path, file: Path, *, error_prefix: str = "", as_json: bool) -> int:
+    """Import the conversations of `file`; returns the exit code. error_prefix: what a tool's error begins with."""
     source = "standard input" if str(file) == "-" else file.name
     refused: ImportRefused | None = None
     new = known = events = 0
@@ -59,7 +59,7 @@ def import_file(db: Path, file: Path, *, as_json: bool) -> int:
     except ImportRefused as error:
         return _report(db, 0, 0, 0, error, as_json)
     with owning(db) as journal:
-        imports = _stored(journal, _with_progress(read_recordings(text, source), len(text)))
+        imports = _stored(journal, _with_progress(read_recordings(text, source, error_prefix), len(text)))
         try:
             for one, run_id, is_new in imports:
                 new, known = new + is_new, known + (not is_new)

@@ -36,6 +36,8 @@ from .words import columns, cut, many, moment, one_line, screen_width, short, sp
 PAGE = 1000
 NEWEST = 6
 """Messages of a conversation that are shown without --full."""
+NUMBERED_WIDTH = 14
+"""Columns of a message's number and speaker."""
 LANE_COLOURS = {
     "run": "cyan",
     "step": "white",
@@ -146,6 +148,7 @@ def _print_header(run_id: str, checkpoint: Checkpoint, told: Moment | None, head
     used = [
         f"{bound.measure.replace('_', ' ')} {_number(bound.used)} of {_number(bound.limit)}"
         + (f" (phase {bound.phase})" if bound.phase else "")
+        + (f" since a person spoke, {state.step} in all" if bound.measure == "steps" and state.turn_from else "")
         for bound in bounds(state, checkpoint.elapsed_ms)
     ]
     status: str = state.status or {"new": "new", "waiting": "waiting"}.get(state.doing, "running")
@@ -204,15 +207,22 @@ def _print_messages(checkpoint: Checkpoint, full: bool) -> None:
     if len(chosen) < len(messages):
         hidden = many(len(messages) - len(chosen), "earlier message")
         click.echo(click.style(f"({hidden}; --full shows all)", dim=True))
-    print_messages([*chosen, *checkpoint.transcript.heard], full)
+    print_messages([*chosen, *checkpoint.transcript.heard], full, first=len(messages) - len(chosen))
 
 
-def print_messages(messages: Iterable[Message], full: bool) -> None:
-    """Print messages as a conversation."""
+def print_messages(messages: Iterable[Message], full: bool, first: int | None = None) -> None:
+    """Print messages as a conversation. first: the number of the first one, if they are to be numbered, as `executus
+    blame RUN messages.N` and `executus fork --reword N=TEXT` count them.
+    """
     width = screen_width()
-    for message in messages:
-        for line in _lines(message):
-            print_line(line, width, full)
+    for index, message in enumerate(messages):
+        for part, line in enumerate(_lines(message)):
+            if first is None:
+                print_line(line, width, full)
+                continue
+            number = first + index if part == 0 else ""
+            label = f"{number:>4}  {line.label}" if part == 0 or line.label else ""
+            print_line(line._replace(label=label), width, full, NUMBERED_WIDTH)
 
 
 def _lines(message: Message) -> Iterator[Line]:

@@ -266,24 +266,34 @@ def tail(run: str | None, follow: bool, after: int | None, lines: int, db: Path,
 @click.option(
     "--format", "form", type=click.Choice(["chat"]), default="chat", show_default=True, help="What FILE holds."
 )
+@click.option(
+    "--error-prefix",
+    default="",
+    metavar="TEXT",
+    help='A tool\'s result that begins with TEXT, such as "Error: ", is an error.',
+)
 @db_option
 @json_option
-def import_(file: Path, form: str, db: Path, as_json: bool) -> None:
+def import_(file: Path, form: str, error_prefix: str, db: Path, as_json: bool) -> None:
     """Take recorded conversations into the journal, each as a run that was made elsewhere.
 
     FILE holds chat-completions messages: an array of conversations ({"id": …, "messages": […]}), one conversation, an
     array of messages, or JSON Lines of these. Importing a conversation again changes nothing. At the first thing that
     is wrong the import stops and names the place; what came before is kept. "-" reads standard input.
 
+    A tool's result is an error if its message has "is_error": true or "status": "error". Where a recorder marks errors
+    in the text only, say how: --error-prefix. Whether a text sounds like an error is not guessed.
+
     \b
     Examples:
       executus import conversations.json
+      executus import conversations.json --error-prefix "Error: "
       zcat big.jsonl.gz | executus import -
     """
     from .importing import import_file
 
     del form  # one so far
-    click.get_current_context().exit(import_file(db, file, as_json=as_json))
+    click.get_current_context().exit(import_file(db, file, error_prefix=error_prefix, as_json=as_json))
 
 
 @executus.command(short_help="Move old runs to the archive.")

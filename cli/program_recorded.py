@@ -19,6 +19,14 @@ WRITTEN: Final = click.Path(path_type=Path, dir_okay=False, allow_dash=True)
 @click.argument("run")
 @click.option("--at", type=int, metavar="VERSION", help="The event to go on from; by default the newest.")
 @click.option("--say", multiple=True, metavar="TEXT", help="What a person says next; may be repeated.")
+@click.option(
+    "--reword",
+    "reworded",
+    multiple=True,
+    metavar="N=TEXT",
+    help="What message N says instead, as `executus at` numbers them; may be repeated.",
+)
+@click.option("--drop-from", type=click.IntRange(min=0), metavar="N", help="Leave out message N and all after it.")
 @click.option("--model", metavar="NAME", help="Another model.")
 @click.option("--instructions", metavar="TEXT", help="Other instructions.")
 @click.option(
@@ -38,6 +46,8 @@ def fork(
     run: str,
     at: int | None,
     say: tuple[str, ...],
+    reworded: tuple[str, ...],
+    drop_from: int | None,
     model: str | None,
     instructions: str | None,
     tools: str | None,
@@ -62,6 +72,7 @@ def fork(
       executus fork 9f3c21aa --at 12 --result "3.0=the file is empty"
       executus fork 9f3c21aa --at 12 --tools read_file,search
       executus fork 9f3c21aa --at 12 --agent my_host.agents:careful
+      executus fork 9f3c21aa --at 12 --reword "1=Read the newest log first."
     """
     from .forking import fork_run
 
@@ -70,6 +81,8 @@ def fork(
         run,
         at=at,
         say=say,
+        reworded=reworded,
+        drop_from=drop_from,
         model=model,
         instructions=instructions,
         tools=tools,

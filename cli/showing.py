@@ -116,8 +116,8 @@ def _print_conversation(log: Iterable[Event], full: bool) -> None:
             print_line(line, width, full)
 
 
-def print_line(line: Line, width: int, full: bool) -> None:
-    """Print what somebody said or what happened, as a line of a conversation."""
+def print_line(line: Line, width: int, full: bool, label_width: int = LABEL_WIDTH) -> None:
+    """Print what somebody said or what happened, as a line of a conversation. label_width: columns for who it was."""
     said = line.kind == "said"
     mark = {"call": "→ ", "result": "← ", "wrong": "✗ "}.get(line.kind, "")
     text = harmless(line.text.replace("\r\n", "\n")) if full or said else one_line(line.text)
@@ -125,11 +125,11 @@ def print_line(line: Line, width: int, full: bool) -> None:
     hidden = 0
     if not full:
         hidden = max(0, len(texts) - SAID_LINES)
-        texts = [cut(one, max(20, width - LABEL_WIDTH - len(mark))) for one in texts[:SAID_LINES]]
+        texts = [cut(one, max(20, width - label_width - len(mark))) for one in texts[:SAID_LINES]]
     if hidden:
         texts.append(click.style(f"({many(hidden, 'more line')}; --full shows all)", dim=True))
     label = harmless(line.label.replace("\n", " "))
-    if len(label) >= LABEL_WIDTH:  # what people wrote may have a long name
+    if len(label) >= label_width:  # what people wrote may have a long name
         click.echo(click.style(label, bold=said))
         label = ""
     for index, one in enumerate(texts):
@@ -138,7 +138,7 @@ def print_line(line: Line, width: int, full: bool) -> None:
             shown = click.style(shown, fg="red")
         elif line.kind in ("result", "host"):
             shown = click.style(shown, dim=True)
-        head = f"{label if index == 0 else '':<{LABEL_WIDTH}}"
+        head = f"{label if index == 0 else '':<{label_width}}"
         click.echo((click.style(head, bold=said) + shown).rstrip())
 
 

@@ -202,7 +202,8 @@ def _told(fact: Fact) -> tuple[str, bool]:
             if len(asked) == 1 and not said:
                 calls = f"{calls} {asked[0].arguments[:TITLE]}"
             if said and calls:
-                title = f"{said[: TITLE // 2]} (calls {calls})"
+                head = said if len(said) <= TITLE // 2 else f"{said[: TITLE // 2 - 1]}…"
+                title = f"{head} (calls {calls})"
             else:
                 title = said or (f"calls {calls}" if calls else "says nothing")
         case RunStarted():

@@ -270,3 +270,36 @@ def test_the_digest_tells_conversations_apart_by_id_and_content() -> None:
     assert len({a, b, c}) == 3
     [again] = read_recordings(json.dumps([{"messages": [HELLO], "id": "1"}]), "elsewhere")
     assert again.digest == a
+
+
+@pytest.mark.parametrize(
+    ("more", "failed"),
+    [
+        ({"is_error": True}, True),
+        ({"status": "error"}, True),
+        ({"is_error": False, "status": "success"}, False),
+        ({"is_error": "yes", "status": None}, False),
+        ({}, False),
+    ],
+)
+def test_a_result_that_is_marked_as_an_error_is_one(more: dict[str, Any], failed: bool) -> None:
+    messages = [HELLO, asks("a"), answers("a", "Error: no seats") | more, ANSWER]
+    [finished] = [fact for fact in facts_of(one(messages), RUN, 7) if isinstance(fact, ToolFinished)]
+    assert (finished.result, finished.is_error) == ("Error: no seats", failed)
+
+
+def test_results_that_begin_with_the_prefix_are_errors_and_no_others() -> None:
+    texts = {"a": "Error: no seats", "b": "No Error: here", "c": "error: small"}
+    messages = [HELLO, asks(*texts), *[answers(call, text) for call, text in texts.items()], ANSWER]
+    [recording] = read_recordings(json.dumps(messages), "f", "Error: ")
+    finished = [fact for fact in facts_of(recording, RUN, 7) if isinstance(fact, ToolFinished)]
+    assert [fact.is_error for fact in finished] == [True, False, False]
+    assert retold(facts_of(recording, RUN, 7)) == messages
+
+
+def test_a_conversation_with_errors_by_prefix_is_another_one_and_one_without_is_the_same() -> None:
+    failed, fine = ([HELLO, asks("a"), answers("a", text), ANSWER] for text in ("Error: no", "yes"))
+    for messages, same in ((failed, False), (fine, True)):
+        [plain] = read_recordings(json.dumps(messages), "f")
+        [marked] = read_recordings(json.dumps(messages), "f", "Error: ")
+        assert (plain.digest == marked.digest) is same

@@ -225,3 +225,21 @@ def test_the_audit_says_which_replies_were_recorded(cli: Run, db: Path, source: 
 
 def version_of_result(run: Any) -> int:
     return next(event.version for event in run.events() if event.tag == "tool-finished")
+
+
+def test_messages_are_reworded_and_left_out_by_the_numbers_that_at_shows(cli: Run, source: str) -> None:
+    shown = cli("at", source, 5).stdout.splitlines()
+    assert "   1  user    Go." in shown
+    options = ("--at", 5, "--reword", "1=Go = there.", "--drop-from", 2, "--dry-run")
+    [found] = lines(cli("fork", source, *options, "--json"))
+    assert found["messages"] == 2
+    assert [(edit["what"], edit["after"]) for edit in found["edits"]][:1] == [("messages.1", "Go = there.")]
+    for wrong, why in (("1", "expected N=TEXT"), ("x=y", "expected N=TEXT"), ("9=y", "9")):
+        refused = cli("fork", source, "--at", 5, "--dry-run", "--reword", wrong)
+        assert (refused.exit_code, why in refused.stderr) == (2, True), refused.output
+
+
+def test_a_dry_run_says_which_step_is_the_first_to_be_paid(cli: Run, source: str) -> None:
+    assert "next       the model's reply for step 2" in cli("fork", source, "--at", 5, "--dry-run").stdout
+    assert "next " not in cli("fork", source, "--at", 4, "--dry-run").stdout, "a tool comes first"
+    assert "next " not in cli("fork", source, "--dry-run").stdout, "it ends at once"

@@ -109,3 +109,13 @@ def test_a_big_file_shows_progress_on_a_terminal(cli: Run, recording: Path, monk
     found = list(importing._with_progress(importing.read_recordings(text, "f"), len(text)))
     assert len(found) == 2
     assert "importing" in screen.getvalue()
+
+
+def test_errors_of_tools_are_told_by_their_prefix_if_one_is_given(cli: Run, recording: Path) -> None:
+    failed = json.loads(json.dumps(CONVERSATIONS[0]).replace('"rain"', '"Error: no such city"'))
+    recording.write_text(json.dumps([failed, CONVERSATIONS[1]]))
+    cli("import", recording)
+    assert "no such moments" in cli("history", lines_of(cli("ps", "--json"))[-1]["run"], "--errors").stderr
+    again = lines_of(cli("import", recording, "--error-prefix", "Error: ", "--json"))
+    assert [line["new"] for line in again[:2]] == [True, False], "only what is read in another way is taken in again"
+    assert "✗ 1.0: Error: no such city" in cli("history", again[0]["run"], "--errors").stdout

@@ -56,6 +56,19 @@ def test_at_shows_what_stood_there(cli: Run, imported: list[str], db: Path) -> N
     assert f"has versions 0 (before its first event) to {len(events)}, and last; not" in wrong.stderr
 
 
+def test_at_numbers_messages_and_counts_steps_since_a_person_spoke(cli: Run, tmp_path: Path) -> None:
+    said = [("user", "Hello"), ("assistant", "Hi."), ("user", "And?"), ("assistant", "So."), ("user", "Bye")]
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps([{"role": role, "content": text} for role, text in said]))
+    [talk] = [line for line in lines_of(cli("import", file, "--json")) if line["type"] == "conversation"]
+    shown = cli("at", talk["run"], 7).stdout.splitlines()
+    assert "used     steps 1 of 2 since a person spoke, 2 in all" in shown
+    assert shown[-4:] == ["   0  user    Hello", "   1  model   Hi.", "   2  user    And?", "   3  model   So."]
+    assert "used     steps 1 of 2" in cli("at", talk["run"], 3).stdout.splitlines()
+    asked = json.loads(cli("blame", talk["run"], "messages.2", "--json").stdout)
+    assert asked["after"]["parts"][0]["text"] == "And?"
+
+
 def test_diff_of_two_versions_is_a_patch_and_says_what_was_said(cli: Run, imported: list[str]) -> None:
     [before], [after] = (lines_of(cli("at", imported[0], version, "--json")) for version in (2, "last"))
     [found] = lines_of(cli("diff", imported[0], 2, "last", "--json"))

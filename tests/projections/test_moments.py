@@ -109,4 +109,4 @@ def test_a_long_word_is_cut_with_a_mark() -> None:
     title = of(StepCompleted(step=1, reply=(Text("a" * 9_000),))).title
     assert title == "a" * TITLE or (len(title) == TITLE and title.endswith("…"))
     both = of(StepCompleted(step=1, reply=(Text("a" * 9_000), ToolCall("x", "look")))).title
-    assert both.endswith("aaa (calls look)")
+    assert both.endswith("aaa… (calls look)")
