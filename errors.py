@@ -264,6 +264,32 @@ class BudgetSpent(ExecutusError):
         self.caller, self.why, self.run_id = caller, why, run_id
 
 
+class ListenRefused(ExecutusError):
+    """The host cannot listen there: something else is in the place, or it would not be private. Nothing was changed."""
+
+
+class HostUnreachable(JournalUnavailable):
+    """No host answers now: start one with `Runtime(path, listen="ipc")`, or wait until it is back."""
+
+
+class ControlRefused(ExecutusError):
+    """A host did not take a request of another process. kind: "unauthenticated", "forbidden", "expired", "replayed",
+    "too-many", "busy", "closing", "malformed", "oversize" or "version". Nothing was changed.
+    """
+
+    def __init__(self, kind: str, why: str) -> None:
+        super().__init__(why)
+        self.kind, self.why = kind, why
+
+
+class OutcomeUnknown(ExecutusError):
+    """The host was lost while it carried out an order: it may have been carried out; the run's log tells."""
+
+    def __init__(self, order: str, why: str) -> None:
+        super().__init__(f"order {order[:8]}: {why}; look at the run's log before you give it again")
+        self.order, self.why = order, why
+
+
 class FileRefused(ExecutusError):
     """A file cannot be stored or opened: its name, its size, or because this run has none of that id."""
 

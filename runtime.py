@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from .actors.address import Address
 from .actors.budget_desk import BudgetDesk
@@ -97,8 +97,14 @@ from .wiring import (
     outbox_so_far,
     sealed_ports,
     signer_of,
+    terms_of,
     views_beside,
+    wire_of,
 )
+
+if TYPE_CHECKING:
+    from .wire.host import HostWire
+    from .wire.terms import Listen
 
 log = logging.getLogger("executus.runtime")
 
@@ -147,7 +153,8 @@ class Runtime(Forks, Erases):
     in memory, and each that is started says so in its log. encryption: the host's key, as 32 bytes, `KeyFile(path)` or
     another `KeySource`: what is said in new runs is sealed on the disk, and can be erased (`erase`). min_free_mb: with
     less left on the journal's disk no new run is started, and with a quarter of it runs pause until there is more; None
-    is 64, or a twentieth of a small disk.
+    is 64, or a twentieth of a small disk. listen: let other processes follow and steer these runs (`executus.attach`):
+    "ipc" for the user's own, or `Listen(...)` for other addresses and grants.
 
     secrets: values by name, given to tools that ask for them (`secret`) and masked wherever they would be stored, shown
     or logged. redact: what else is masked: "shapes" (what looks like a key), "names" (what stands under `password` and
@@ -160,6 +167,7 @@ class Runtime(Forks, Erases):
         KeyRefused, KeysMissing: the key does not fit, or the file of the runs' keys is missing; the same.
         ExtraMissing: encryption needs the extra `encryption`.
         DiskFull: there is no room to begin.
+        ListenRefused: it cannot listen there.
         TypeError, ValueError: a wrong argument, with what was expected.
     """
 
@@ -191,6 +199,7 @@ class Runtime(Forks, Erases):
         tool_threads: int = 32,
         sleep_after_s: float = 60.0,
         min_free_mb: float | None = None,
+        listen: str | Listen | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
@@ -213,6 +222,7 @@ class Runtime(Forks, Erases):
         )
         checked_views(views)
         signer = signer_of(signing, path)
+        terms = terms_of(listen, critic)
         check_needs(agents, skills, self._vault)
         if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")
@@ -234,6 +244,7 @@ class Runtime(Forks, Erases):
         self._nobody_answers = False
         self._pid = os.getpid()
         self._courier: Courier | None = None
+        self._wire: HostWire | None = None
         self._choices = Choices(record, durable)
         self._stored, self._degraded = opened(path, degrade, encryption, min_free_mb)
         if self._degraded and artifacts is None:  # what lies there belongs to whoever has the journal
@@ -300,6 +311,12 @@ class Runtime(Forks, Erases):
         self._finish_erasures()
         if self._courier is not None:
             self._courier.start()
+        if terms is not None:
+            try:
+                self._wire = wire_of(terms, self, self._stored, self._agents, self._clock.wall_us)
+            except BaseException:
+                self.close()
+                raise
         self._stored.when_stopped(self._journal_stopped)
 
     # -------------------------------------------------------------- opening
@@ -348,6 +365,11 @@ class Runtime(Forks, Erases):
     def live_runs(self) -> int:
         """Runs this runtime has at work, or waiting."""
         return len(self._directory)
+
+    @property
+    def listening(self) -> str:
+        """Where other processes reach this runtime, for `executus.attach`; "" if it does not listen."""
+        return "" if self._wire is None else self._wire.control
 
     @property
     def no_room(self) -> str:
@@ -509,6 +531,8 @@ class Runtime(Forks, Erases):
             return
         until = time.monotonic() + timeout
         try:
+            if self._wire is not None:
+                self._wire.stop_taking()
             self._calls.stop_taking()
             self._recoverer.tell(StopTakingUp())
             stopped = self._supervisor.actor_ref.ask(CloseDown(self._deposed), block=False)
@@ -533,6 +557,8 @@ class Runtime(Forks, Erases):
             self._nobody_answers = True
             for asked in list(self._unanswered):
                 asked.refuse(self._deposed or RuntimeClosed(UNANSWERED))
+            if self._wire is not None:
+                self._let_go = self._wire.close(max(0.1, min(1.0, until - time.monotonic()))) and self._let_go
         except Exception:
             log.exception("closing the runtime failed")
         finally:

@@ -9,7 +9,8 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .actors.address import Address
 from .actors.budget_desk import BudgetDesk
@@ -17,6 +18,7 @@ from .actors.pooled import Cancellable
 from .actors.pricing import contained
 from .actors.run.messages import AcceptGrant, AcceptRefusal
 from .adapters.budgets import FixedBudget
+from .adapters.critics.outside import OutsideCritic
 from .adapters.files.artifacts import DirectoryArtifacts, MemoryArtifacts
 from .adapters.files.sealed import OpenedArtifacts, SealedStager
 from .adapters.files.stager import DirectoryStager, MemoryStager
@@ -46,6 +48,11 @@ from .ports.signing import Signer
 from .projections.allowing import REPLY_TOKENS, Granted, Refused, Want
 from .projections.outbox import Outbox
 from .redaction.vault import Vault
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+    from .wire.host import HostWire
+    from .wire.terms import Listen
 
 log = logging.getLogger("executus.runtime")
 
@@ -452,3 +459,55 @@ def run_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], t
         return result
     finally:
         running.cancel()
+
+
+def terms_of(listen: str | Listen | None, critic: object) -> Listen | None:
+    """On which terms a runtime listens, with the critic that another process provides, if it has one.
+
+    Raises:
+        TypeError, ValueError: they cannot be.
+    """
+    if listen is None:
+        if isinstance(critic, OutsideCritic):
+            raise ValueError("Runtime, critic: a critic of another process needs Runtime(listen=...)")
+        return None
+    from .wire.terms import listen_of
+
+    terms = listen_of(listen)
+    if isinstance(critic, OutsideCritic) and critic not in terms.critics:
+        terms = replace(terms, critics=(*terms.critics, critic))
+    return terms
+
+
+def wire_of(
+    terms: Listen,
+    runtime: Runtime,
+    stored: MemoryJournal | SqliteJournal,
+    agents: Mapping[str, Agent],
+    wall_us: Callable[[], int],
+) -> HostWire:
+    """Open the host's side of the wire; pynng is only imported here.
+
+    Raises:
+        ListenRefused, JournalUnavailable: it cannot listen there, or keep what it is ordered.
+    """
+    from .journal.order_book import SqliteOrderBook
+    from .wire.host import HostWire
+
+    where = stored.path if isinstance(stored, SqliteJournal) else None
+    book = SqliteOrderBook(where)
+    try:
+        return HostWire(
+            terms,
+            runtime,
+            stored,
+            book,
+            path=where or "",
+            agents=sorted(agents),
+            mask=lambda text: runtime.redactor.text(text),
+            wall_us=wall_us,
+            program=str(import_module("executus").__version__),  # above this room: not to be imported at its head
+        )
+    except BaseException:
+        book.close()
+        raise

@@ -151,13 +151,13 @@ def encode_event(
             fact, skeleton = skeleton, None
         elif skeleton is fact:
             skeleton = None
-    tag, schema, payload = _payload(fact)
+    tag, schema, payload = payload_of(fact)
     run = run_id_bytes(run_id)
     blob, key = None, b""
     if skeleton is not None:
         assert seal is not None
         assert not isinstance(seal, str)
-        key, bare = seal.key, msgspec.Raw(_payload(skeleton)[2])
+        key, bare = seal.key, msgspec.Raw(payload_of(skeleton)[2])
         place = _encode((run, version, tag, schema, key, at_us, elapsed_ms, cause, epoch, bare))
         sealed = seal.seal(payload, place)
         if len(sealed) > BLOB_BYTES:
@@ -190,8 +190,8 @@ def encode_event(
     return Stored(event, digest + body, previous, blob, key)
 
 
-def _payload(fact: Fact) -> tuple[str, int, bytes]:
-    """(tag, schema, payload)."""
+def payload_of(fact: Fact) -> tuple[str, int, bytes]:
+    """(tag, schema, payload) of a fact."""
     if isinstance(fact, Opaque):
         return fact.tag, fact.schema, fact.payload
     tag = TAGS[type(fact)]
@@ -286,7 +286,7 @@ def _open(
         payload: bytes | msgspec.Raw = body.p
         if body.b is not None:
             payload = _fetched(run_id, version, body.b, blob)
-        return body, _decode_fact(tag, body.s, payload), "clear"
+        return body, fact_of(tag, body.s, payload), "clear"
     except JournalError:
         raise
     except Exception as error:  # msgspec raises plain UnicodeDecodeError and RecursionError too
@@ -306,14 +306,14 @@ def _open_sealed(
 ) -> tuple[Body, Fact, Content]:
     seal = "locked" if opener is None else opener(run_id, body.k)
     if isinstance(seal, str):  # the blob of an erased run is gone too
-        return body, _decode_fact(tag, body.s, body.z), seal
+        return body, fact_of(tag, body.s, body.z), seal
     sealed = body.x if body.y is None else _fetched(run_id, version, body.y, blob)
     try:
         payload = seal.unseal(sealed, _place(run_id, version, tag, body))
     except ValueError as error:
         why = f"the sealed content of {tag} does not open: it was altered or moved, or was sealed with another key"
         raise LogCorrupt(run_id, version, why) from error
-    return body, _decode_fact(tag, body.s, payload), "sealed"
+    return body, fact_of(tag, body.s, payload), "sealed"
 
 
 def sealed_blob(state: bytes) -> tuple[bytes, bytes | None]:
@@ -326,7 +326,12 @@ def sealed_blob(state: bytes) -> tuple[bytes, bytes | None]:
     return body.k, None if body.y is None else body.y.sha256
 
 
-def _decode_fact(tag: str, schema: int, payload: bytes | msgspec.Raw) -> Fact:
+def fact_of(tag: str, schema: int, payload: bytes | msgspec.Raw) -> Fact:
+    """The fact that was encoded as `payload_of` says; of a tag or schema that is not known here, `Opaque`.
+
+    Raises:
+        Exception: whatever msgspec raises when the bytes are none of such a fact.
+    """
     known = _decoders.get(tag)
     if known is None or schema > known[1]:
         return Opaque(tag=tag, schema=schema, payload=bytes(payload))

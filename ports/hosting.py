@@ -1,10 +1,12 @@
-"""The port to a live host: the few orders that the debugger gives to runs at work. `Runtime` is one."""
+"""The port to a live host: the orders that the debugger and other processes give. `Runtime` is one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol
 
-from ..events import Measure
+from ..events import InputPart, Measure
+from ..projections import RunState
 from .overrides import Overrides
 
 
@@ -26,6 +28,14 @@ class LiveRun(Protocol):
     @property
     def reason(self) -> str:
         """Why it is not at work, or ""."""
+        ...
+
+    def state(self) -> RunState:
+        """Where it stands, folded from its durable facts."""
+        ...
+
+    def send(self, message: str | Sequence[InputPart], *, by: str = "", timeout: float | None = 60.0) -> None:
+        """Give it the person's next message."""
         ...
 
     def begin(self, *, by: str = "", timeout: float | None = 60.0) -> None:
@@ -71,6 +81,32 @@ class LiveHost(Protocol):
 
         Raises:
             UnknownRun: there is none with this id.
+        """
+        ...
+
+    @property
+    def live_runs(self) -> int:
+        """How many are at work, or waiting."""
+        ...
+
+    def start(
+        self,
+        agent: str,
+        input: str | Sequence[InputPart],
+        *,
+        caller: str = "",
+        request_id: str = "",
+        name: str = "",
+        subject: str = "",
+        interactive: bool = False,
+        dry_run: bool = False,
+        max_steps: int | None = None,
+        timeout: float | None = 60.0,
+    ) -> LiveRun:
+        """Start a run of one of its agents.
+
+        Raises:
+            UnknownAgent, BudgetSpent, Overloaded, DiskFull: it cannot be started now. ValueError, TypeError.
         """
         ...
 

@@ -1,0 +1,504 @@
+"""A host, held from another process: its runs, its feed, and orders to it. Without a host, its file to read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import msgspec
+
+from ..errors import ExecutusError, HostUnreachable, MessageRefused, UnknownRun
+from ..events import InputPart, Measure, RunFinished, Text
+from ..journal import OutsideReader, Router, Subscription, read_journal
+from ..ports import Encryption, RunSummary
+from ..ports.orders import KeptOrder
+from ..projections import RunState
+from . import places
+from .following import Following
+from .line import Line
+from .remote import RemoteJournal
+from .requests import (
+    Approve,
+    Begin,
+    Cancel,
+    Deny,
+    Done,
+    Extend,
+    Kill,
+    ListOrders,
+    Order,
+    Orders,
+    Raise,
+    Send,
+    Session,
+    Standing,
+    Stands,
+    Start,
+    Steer,
+    Who,
+)
+from .terms import ClientTls
+
+TIMEOUT_S: Final = 30.0
+
+T = TypeVar("T")
+
+
+class Attached:
+    """What `attach` returns. Thread-safe; use it as a context manager, or `close` it.
+
+    live: whether a host answers. Without one the journal's file is read, and orders raise `HostUnreachable`.
+    journal: what reads, the reading half of `ports.Journal`. session: who the grant makes you; None without a host.
+
+    Every call has an `_async` twin for event loops.
+    """
+
+    def __init__(self, target: str, line: Line | None, reader: OutsideReader | None, again: Callable[[], Line]) -> None:
+        self.target = target
+        self._line = line
+        self._again = again
+        self._meeting = threading.Lock()
+        self.session: Session | None = None if line is None else line.ask(Who(), Session)
+        self.journal: RemoteJournal | OutsideReader
+        if line is not None:
+            assert self.session is not None
+            remote = RemoteJournal(line, content=not self.session.caller)
+            self.journal = remote
+            self._router = Router(remote)
+            remote.lagged = self._router.reread
+        else:
+            assert reader is not None
+            self.journal = reader
+            self._router = Router(reader)
+
+    def __repr__(self) -> str:
+        return f"<Attached to {self.target}{'' if self.live else ', without a host'}>"
+
+    @property
+    def live(self) -> bool:
+        """Whether a host answered when this was made."""
+        return self._line is not None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the host was heard within the last seconds; only known while something is followed."""
+        return isinstance(self.journal, RemoteJournal) and self.journal.connected
+
+    def close(self) -> None:
+        """Let go: whoever follows comes to an end. May be repeated."""
+        self._router.close()
+        self.journal.close()
+        with self._meeting:
+            line = self._line
+        if line is not None:
+            line.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    # -------------------------------------------------------------- looking
+
+    def runs(self, *, unfinished: bool = False, after: int = 0, limit: int | None = None) -> list[RunSummary]:
+        """Rows of the index, in the order runs started; `after` is the first position of the last one seen."""
+        return self.journal.runs(unfinished=unfinished, after=after, limit=limit)
+
+    async def runs_async(
+        self, *, unfinished: bool = False, after: int = 0, limit: int | None = None
+    ) -> list[RunSummary]:
+        """`runs` for event loops."""
+        return await asyncio.to_thread(self.runs, unfinished=unfinished, after=after, limit=limit)
+
+    def run(self, run_id: str) -> RemoteRun:
+        """One run.
+
+        Raises:
+            UnknownRun: there is none with this id that you may see.
+        """
+        if not isinstance(run_id, str) or self.journal.run(run_id) is None:
+            raise UnknownRun(str(run_id))
+        return RemoteRun(self, run_id)
+
+    async def run_async(self, run_id: str) -> RemoteRun:
+        """`run` for event loops."""
+        return await asyncio.to_thread(self.run, run_id)
+
+    def follow(
+        self, run: str | None = None, *, caller: str | None = None, since: int = 0, timeout: float | None = None
+    ) -> Following:
+        """Durable events, live, for `for` and `async for`: nothing is missed or told twice, also when the host is
+        opened anew meanwhile.
+
+        run: of one run, with version > `since`, to its end. Without: of all runs, or of one `caller`'s, with position >
+        `since`, until it or this is closed. timeout: seconds to wait for the next event before `TimeoutError`.
+
+        Raises:
+            UnknownRun: there is no such run that you may see.
+        """
+        subscription = Subscription(self.journal, run_id=run, after=since, router=self._router, timeout=timeout)
+        return Following(subscription, self.journal, caller)
+
+    def orders(self, after: int = 0, limit: int = 1000) -> list[KeptOrder]:
+        """What the host has kept of orders, taken and refused, oldest first, with numbers > `after`."""
+        return list(self._host().ask(ListOrders(after=after, limit=limit), Orders).orders)
+
+    # -------------------------------------------------------------- orders
+
+    def start(
+        self,
+        agent: str,
+        input: str | Sequence[InputPart],
+        *,
+        caller: str = "",
+        request_id: str = "",
+        name: str = "",
+        subject: str = "",
+        interactive: bool = False,
+        dry_run: bool = False,
+        max_steps: int | None = None,
+        by: str = "",
+        timeout: float | None = TIMEOUT_S,
+    ) -> RemoteRun:
+        """Start a run of an agent of the host; as `Runtime.start`, with text for input.
+
+        Raises:
+            UnknownAgent, BudgetSpent, ControlRefused, HostUnreachable, OutcomeUnknown, TimeoutError, ValueError.
+        """
+        order = order_of(
+            Start,
+            by=by,
+            agent=agent,
+            input=_text_of(input),
+            caller=caller,
+            request_id=request_id,
+            name=name,
+            subject=subject,
+            interactive=interactive,
+            dry_run=dry_run,
+            max_steps=max_steps,
+        )
+        return RemoteRun(self, self.give(order, timeout).run)
+
+    async def start_async(self, agent: str, input: str | Sequence[InputPart], **options: Any) -> RemoteRun:
+        """`start` for event loops, with the same options."""
+        return await asyncio.to_thread(lambda: self.start(agent, input, **options))
+
+    def give(self, order: Order, timeout: float | None = TIMEOUT_S) -> Done:
+        """Give an order of `wire.requests`; returns when it is durable, or, with `order.check`, whether it could be.
+
+        Raises:
+            HostUnreachable: no host answers; the order was not given.
+            OutcomeUnknown: the host was lost while it carried the order out. Others: what the host says against it.
+        """
+        return self._host().order(order, 3600.0 if timeout is None else timeout)
+
+    async def give_async(self, order: Order, timeout: float | None = TIMEOUT_S) -> Done:
+        """`give` for event loops."""
+        return await asyncio.to_thread(self.give, order, timeout)
+
+    def _host(self) -> Line:
+        with self._meeting:
+            if self._line is None:
+                self._line = self._again()
+            return self._line
+
+    def live_line(self) -> Line | None:
+        """The line to the host, if there was one when this was made."""
+        return self._line if isinstance(self.journal, RemoteJournal) else None
+
+    # -------------------------------------------------------------- critics
+
+    def serve_critic(self, critic: Any, *, name: str = "", until: threading.Event | None = None) -> None:
+        """Be the critic of this name for the host, until `until` is set or this is closed; see `OutsideCritic`. Blocks.
+        A critic that raises has failed at that review; the host counts it.
+
+        Raises:
+            ControlRefused: the host wants no critic of this name.
+        """
+        from .serving import serve
+
+        serve(self._host(), critic, name or str(getattr(critic, "name", "critic")), until or threading.Event())
+
+    async def serve_critic_async(self, critic: Any, *, name: str = "") -> None:
+        """`serve_critic` for event loops: it ends when it is cancelled."""
+        until = threading.Event()
+        try:
+            await asyncio.to_thread(lambda: self.serve_critic(critic, name=name, until=until))
+        finally:
+            until.set()
+
+
+class RemoteRun:
+    """A run of a host, held from another process. Every order returns when what it led to is durable, and has an
+    `_async` twin. by: who gives it, noted behind the name of the grant.
+
+    All raise `MessageRefused` when the run cannot take the order, `ControlRefused` when the grant may not give it,
+    `HostUnreachable` when no host answers, `OutcomeUnknown` when it was lost meanwhile, and `TimeoutError`.
+    """
+
+    def __init__(self, attached: Attached, run_id: str) -> None:
+        self._attached = attached
+        self.id = run_id
+
+    def __repr__(self) -> str:
+        return f"<RemoteRun {self.id}>"
+
+    @property
+    def status(self) -> str:
+        """How it stands, as `Run.status`; without a host an unfinished run is "suspended"."""
+        return self._stands().status
+
+    @property
+    def reason(self) -> str:
+        """Why it is not at work, as `Run.reason`."""
+        return self._stands().reason
+
+    def _stands(self) -> Stands:
+        line = self._attached.live_line()
+        if line is not None:
+            return line.ask(Standing(run=self.id), Stands)
+        status = self.state().status
+        return (
+            Stands(status="suspended", reason="no host has its journal open")
+            if status is None
+            else Stands(status=status)
+        )
+
+    def state(self) -> RunState:
+        """Where it stands, folded from its durable facts."""
+        return self._attached.journal.load(self.id).state
+
+    def events(self, after: int = 0) -> Following:
+        """Its durable facts with version > `after`, live, to its end."""
+        return self._attached.follow(self.id, since=after)
+
+    def wait(self, timeout: float | None = None) -> RunFinished:
+        """Wait for its end.
+
+        Raises:
+            TimeoutError: it goes on after `timeout` seconds; nothing happened to it.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._attached.follow(self.id) as events:
+            for event in events.within(until):
+                if isinstance(event.fact, RunFinished):
+                    return event.fact
+        raise HostUnreachable(f"run {self.id} was not followed to its end: this was closed")
+
+    async def wait_async(self, timeout: float | None = None) -> RunFinished:
+        """`wait` for event loops."""
+        async with asyncio.timeout(timeout), self._attached.follow(self.id) as events:
+            async for event in events:
+                if isinstance(event.fact, RunFinished):
+                    return event.fact
+        raise HostUnreachable(f"run {self.id} was not followed to its end: this was closed")
+
+    def steer(self, text: str, *, by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """Give advice that the model reads at its next step."""
+        self._give(Steer, by, timeout, text=text)
+
+    def send(self, message: str | Sequence[InputPart], *, by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """Give an interactive run the person's next message."""
+        self._give(Send, by, timeout, text=_text_of(message))
+
+    def begin(self, *, by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """Begin a fork, which waits for this."""
+        self._give(Begin, by, timeout)
+
+    def extend(self, seconds: float, *, by: str = "", reason: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """Move the hard deadline `seconds` further; an owner only up to the run's cap."""
+        self._give(Extend, by, timeout, seconds=seconds, reason=reason)
+
+    def raise_ceiling(
+        self,
+        more: float,
+        limit: Measure = "steps",
+        *,
+        by: str = "",
+        reason: str = "",
+        timeout: float | None = TIMEOUT_S,
+    ) -> None:
+        """Raise a limit by `more`; an owner only steps, up to the run's cap."""
+        self._give(Raise, by, timeout, more=more, limit=limit, reason=reason)
+
+    def approve(self, call: str = "", *, by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """Say yes to a call that waits for approval; without `call`, to the only one."""
+        self._give(Approve, by, timeout, call=call)
+
+    def deny(self, call: str = "", *, reason: str = "", by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """Say no to it."""
+        self._give(Deny, by, timeout, call=call, reason=reason)
+
+    def cancel(self, reason: str = "", *, by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """End it with status "cancelled"; one that is over stays as it is."""
+        self._give(Cancel, by, timeout, reason=reason)
+
+    def kill(self, reason: str = "", *, by: str = "", timeout: float | None = TIMEOUT_S) -> None:
+        """End it with status "killed"; one that is over stays as it is."""
+        self._give(Kill, by, timeout, reason=reason)
+
+    async def steer_async(self, text: str, **options: Any) -> None:
+        """`steer` for event loops."""
+        await asyncio.to_thread(lambda: self.steer(text, **options))
+
+    async def send_async(self, message: str | Sequence[InputPart], **options: Any) -> None:
+        """`send` for event loops."""
+        await asyncio.to_thread(lambda: self.send(message, **options))
+
+    async def begin_async(self, **options: Any) -> None:
+        """`begin` for event loops."""
+        await asyncio.to_thread(lambda: self.begin(**options))
+
+    async def extend_async(self, seconds: float, **options: Any) -> None:
+        """`extend` for event loops."""
+        await asyncio.to_thread(lambda: self.extend(seconds, **options))
+
+    async def raise_ceiling_async(self, more: float, limit: Measure = "steps", **options: Any) -> None:
+        """`raise_ceiling` for event loops."""
+        await asyncio.to_thread(lambda: self.raise_ceiling(more, limit, **options))
+
+    async def approve_async(self, call: str = "", **options: Any) -> None:
+        """`approve` for event loops."""
+        await asyncio.to_thread(lambda: self.approve(call, **options))
+
+    async def deny_async(self, call: str = "", **options: Any) -> None:
+        """`deny` for event loops."""
+        await asyncio.to_thread(lambda: self.deny(call, **options))
+
+    async def cancel_async(self, reason: str = "", **options: Any) -> None:
+        """`cancel` for event loops."""
+        await asyncio.to_thread(lambda: self.cancel(reason, **options))
+
+    async def kill_async(self, reason: str = "", **options: Any) -> None:
+        """`kill` for event loops."""
+        await asyncio.to_thread(lambda: self.kill(reason, **options))
+
+    def _give(self, kind: type[Order], by: str, timeout: float | None, **fields: Any) -> None:
+        try:
+            self._attached.give(order_of(kind, by=by, run=self.id, **fields), timeout)
+        except MessageRefused as refused:
+            raise MessageRefused(self.id, str(kind.__struct_config__.tag), refused.why) from None
+
+
+def order_of(kind: type[Order], **fields: Any) -> Order:
+    """An order with an id of its own, its fields checked as a host would.
+
+    Raises:
+        ValueError: a field that cannot be, with what was expected.
+    """
+    tag = str(kind.__struct_config__.tag)
+    try:
+        return msgspec.convert({"ask": tag, "id": uuid.uuid4().hex, **fields}, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{tag}: {error}") from None
+
+
+def _text_of(given: str | Sequence[InputPart]) -> str:
+    if isinstance(given, str):
+        return given
+    if all(isinstance(part, Text) for part in given):
+        return "\n".join(part.text for part in given if isinstance(part, Text))
+    raise ValueError("only text can be sent to a host in another process")
+
+
+def attach(
+    target: str | os.PathLike[str],
+    *,
+    token: str = "",
+    tls: ClientTls | None = None,
+    encryption: Encryption | None = None,
+    host: bool = False,
+    timeout: float = 5.0,
+) -> Attached:
+    """Hold a host of another process: the one that has the journal at path `target` open, or the one at the address
+    `target` ("ipc:///PATH", "tls+tcp://HOST:PORT").
+
+    token: of a grant; for a journal's path it is the operator's, if this user may read it, and otherwise the
+    environment's EXECUTUS_TOKEN. tls: for a network. encryption: what opens sealed runs where the file is read.
+    host: whether a host must answer; without it a journal that nobody has open for others is read from its file.
+    timeout: seconds that a host has to answer.
+
+    Raises:
+        HostUnreachable: no host answers. JournalUnreadable, JournalTooNew: there is none, and the file is no journal.
+        ControlRefused: the token is wrong. ValueError: no such address, or a token is missing.
+    """
+    text = os.fspath(target)
+
+    def meet() -> Line:
+        return Line(text, token=token, tls=tls, timeout=timeout)
+
+    is_address = text.startswith(("ipc://", "tls+tcp://", "tcp://"))
+    if is_address or host or places.card_in(places.room_of(text)) is not None:
+        try:
+            return _attached(text, meet)
+        except HostUnreachable:
+            if is_address or host:
+                raise
+    return Attached(text, None, read_journal(text, encryption=encryption), meet)
+
+
+def _attached(text: str, meet: Callable[[], Line]) -> Attached:
+    line = meet()
+    try:
+        return Attached(text, line, None, meet)
+    except BaseException:
+        line.close()
+        raise
+
+
+async def attach_async(target: str | os.PathLike[str], **options: Any) -> Attached:
+    """`attach` for event loops, with the same options."""
+    return await asyncio.to_thread(lambda: attach(target, **options))
+
+
+class HostSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A host that has put up a card. answers: whether it does. why: if not."""
+
+    card: places.Card
+    answers: bool
+    why: str = ""
+    live_runs: int = 0
+
+
+def hosts(timeout: float = 1.0) -> list[HostSeen]:
+    """The hosts of this user on this machine that listen, or did when they ended without a word."""
+    found: list[HostSeen] = []
+    for room, card in places.all_cards():
+        token = places.token_in(room)
+        if not token:
+            found.append(HostSeen(card=card, answers=False, why="it lets in only who has a token of its own"))
+            continue
+        try:
+            line = Line(card.control, token=token, timeout=timeout)
+        except (ExecutusError, ValueError) as error:
+            found.append(HostSeen(card=card, answers=False, why=str(error)))
+            continue
+        try:
+            session = line.ask(Who(), Session, timeout)
+            found.append(HostSeen(card=card, answers=True, live_runs=session.live_runs))
+        except ExecutusError as error:
+            found.append(HostSeen(card=card, answers=False, why=str(error)))
+        finally:
+            line.close()
+    return found
+
+
+__all__ = ["Attached", "HostSeen", "RemoteRun", "attach", "attach_async", "hosts", "order_of"]

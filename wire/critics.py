@@ -1,0 +1,64 @@
+"""Critics that live in other processes, as the host sees them: reviews that are wanted, and verdicts that are given."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Final
+
+from ..adapters.critics.outside import OutsideCritic
+from ..errors import ControlRefused
+from .requests import Done, GiveReview, ReviewWanted
+
+WAITING_AT_ONCE: Final = 4
+"""Critics that wait for a review at a time: each has a thread of the host's while it does."""
+
+
+class Critics:
+    """Those that a host lets other processes provide, by name."""
+
+    def __init__(self, critics: Iterable[OutsideCritic]) -> None:
+        self._critics = {critic.name: critic for critic in critics}
+        self._waiting = threading.Semaphore(WAITING_AT_ONCE)
+
+    def next(self, name: str, wait_s: float) -> ReviewWanted:
+        """The next review that is wanted of this critic; an empty one if none is within `wait_s` seconds.
+
+        Raises:
+            ControlRefused: the host has no such critic, or too many wait.
+        """
+        critic = self._named(name)
+        if not self._waiting.acquire(blocking=False):
+            raise ControlRefused("busy", f"{WAITING_AT_ONCE} critics wait for reviews already")
+        try:
+            wanted = critic.take(wait_s)
+        finally:
+            self._waiting.release()
+        if wanted is None:
+            return ReviewWanted()
+        return ReviewWanted(id=wanted.id, trace=wanted.trace, now=wanted.now, until_s=wanted.timeout_s)
+
+    def given(self, request: GiveReview) -> Done:
+        """Hand a verdict over.
+
+        Raises:
+            ControlRefused: nobody waits for it any more, or it is no verdict.
+        """
+        critic = self._named(request.critic)
+        if request.error:
+            taken = critic.fail(request.review, request.error)
+        else:
+            try:
+                taken = critic.give(request.review, request.verdict)
+            except ValueError as error:
+                raise ControlRefused("malformed", f"this is no verdict: {error}") from None
+        if not taken:
+            raise ControlRefused("expired", "nobody waits for this review any more")
+        return Done(run="", told="taken")
+
+    def _named(self, name: str) -> OutsideCritic:
+        critic = self._critics.get(name)
+        if critic is None:
+            known = ", ".join(self._critics) or "none"
+            raise ControlRefused("forbidden", f"this host wants no critic {name!r}; it wants: {known}")
+        return critic

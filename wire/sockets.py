@@ -1,0 +1,450 @@
+"""The only module that knows pynng: sockets that only their owner can reach, that let go in order, and that a forked
+child leaves alone.
+
+Three things pynng leaves to its user. A listener takes the place of any file at its path, so the path is looked at
+first. Its sockets must be closed before the library is, at the interpreter's exit and in a forked child too, where
+neither closing nor finishing returns. And messages of any size are taken, unless a limit is set.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..errors import ForkedProcess, ListenRefused
+from ..journal import forks
+from .terms import ClientTls, ServerTls
+
+log = logging.getLogger("executus.wire")
+
+MOST_PATH: Final = 107
+"""Bytes of the path of a Unix socket."""
+LOOK_UP_S: Final = 0.5
+RECONNECT_MS: Final = (50, 1000)
+
+_open: set[Socket] = set()
+_lock = threading.Lock()
+_loaded: list[Any] = []
+_forked = False
+
+
+def pynng() -> Any:
+    """The library, imported when first used.
+
+    Raises:
+        ForkedProcess: this process was forked while sockets were open, and has not begun another program since.
+    """
+    if _forked:
+        raise ForkedProcess("the wire")
+    if not _loaded:
+        import pynng as library  # pyright: ignore[reportMissingTypeStubs]
+
+        atexit.register(_close_all)  # after the library's own: what is registered last runs first
+        _loaded.append(library)
+    return _loaded[0]
+
+
+def _close_all() -> None:
+    for one in list(_open):
+        one.close()
+
+
+def _in_child() -> None:
+    """A forked child has none of the library's threads: it may neither use, close nor finish anything of it."""
+    global _forked, _lock
+    _lock = threading.Lock()
+    if not _loaded:
+        return
+    _forked = True
+    atexit.unregister(_close_all)
+    atexit.unregister(_loaded[0].nng._pynng_atexit)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+class Closed(Exception):
+    """The socket was closed, by us."""
+
+
+class TimedOut(Exception):
+    """Nothing came, or could be sent, in time."""
+
+
+class Socket:
+    """What all of ours have in common: they are known, and closed once. See `journal.forks.Forkable`."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self._contexts: list[Any] = []
+        self._is_closed = False
+        forks.register(self)
+        with _lock:
+            _open.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Let go: whoever waits on it gets `Closed`. May be repeated, from any thread; nothing in a forked child."""
+        with _lock:
+            if self._is_closed or _forked:
+                return
+            self._is_closed = True
+            _open.discard(self)
+        forks.unregister(self)
+        try:
+            self._raw.close()
+        except Exception:  # nobody is there to be told, and nothing is left to do
+            log.debug("closing a socket failed", exc_info=True)
+
+    def left_behind(self) -> list[object]:
+        """See `journal.forks`: in a forked child a destructor would wait for threads that are not there."""
+        self._is_closed = True
+        return [self._raw, *self._contexts]
+
+
+def _guarded(call: Callable[[], Any]) -> Any:
+    """`call`, with the library's errors as ours."""
+    library = pynng()
+    try:
+        return call()
+    except library.Timeout:
+        raise TimedOut from None
+    except (library.Closed, library.Canceled, library.BadState):
+        raise Closed from None
+
+
+# ------------------------------------------------------------------ hosts
+
+
+class Listener(Socket):
+    """A socket of a host. path: of its file, for ipc; "" for a network."""
+
+    def __init__(self, raw: Any, address: str, *, tls: ServerTls | None, peers: int, recv_bytes: int) -> None:
+        super().__init__(raw)
+        self._most = peers
+        self._peers: dict[int, Peer] = {}
+        raw.recv_max_size = recv_bytes
+        raw.add_pre_pipe_connect_cb(self._arrives)
+        raw.add_post_pipe_remove_cb(self._leaves)
+        try:
+            self.path = address.removeprefix("ipc://") if address.startswith("ipc://") else ""
+            self.address = self._listen(address, tls)
+        except BaseException:
+            self.close()
+            raise
+
+    def _listen(self, address: str, tls: ServerTls | None) -> str:
+        library = pynng()
+        try:
+            if tls is not None:
+                self._raw.tls_config = _server_config(library, tls)
+            if self.path:
+                check_path(self.path)
+                listener = library.ffi.new("nng_listener *")
+                library.check_err(library.lib.nng_listener_create(listener, self._raw.socket, address.encode()))
+                # Before it starts: from its first moment on the file is its owner's alone.
+                library.check_err(library.lib.nng_listener_set_int(listener[0], b"ipc:permissions", 0o600))
+                library.check_err(library.lib.nng_listener_start(listener[0], 0))
+                return address
+            found = self._raw.listen(address)
+            host, _, port = address.removeprefix("tls+tcp://").rpartition(":")
+            if port == "0":
+                at = str(found.local_address).rpartition(":")[2]
+                return f"tls+tcp://{host}:{at}"
+            return address
+        except library.NNGException as error:
+            raise ListenRefused(f"{address} cannot be listened on: {error}") from error
+
+    @property
+    def peers(self) -> int:
+        """How many are connected."""
+        return len(self._peers)
+
+    def _arrives(self, pipe: Any) -> None:
+        """On a thread of the library's, before a connection counts."""
+        peer = peer_of(pipe) if self.path else Peer(pipe.id)
+        if len(self._peers) >= self._most or (self.path and peer.uid != os.getuid()):
+            log.warning("a connection was refused: %s", peer.said if self.path else "too many")
+            pipe.close()
+            return
+        self._peers[peer.number] = peer
+
+    def _leaves(self, pipe: Any) -> None:
+        self._peers.pop(pipe.id, None)
+
+    def close(self) -> None:
+        """Let go, and leave no file behind."""
+        was = self._is_closed
+        super().close()
+        if self.path and not was and not _forked:
+            try:
+                if stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                    Path(self.path).unlink()
+            except OSError:
+                pass
+
+
+class Publisher(Listener):
+    """Tells everybody who listens; whoever is too slow misses it, and nobody waits."""
+
+    def __init__(self, address: str, *, tls: ServerTls | None, peers: int) -> None:
+        raw = pynng().Pub0(send_buffer_size=1024)
+        super().__init__(raw, address, tls=tls, peers=peers, recv_bytes=1024)
+
+    def send(self, frame: bytes) -> None:
+        """Tell everybody.
+
+        Raises:
+            Closed: it was closed.
+        """
+        _guarded(lambda: self._raw.send(frame))
+
+
+class Answerer(Listener):
+    """Takes questions; each is answered through the `Slot` that took it."""
+
+    def __init__(self, address: str, *, tls: ServerTls | None, peers: int, recv_bytes: int) -> None:
+        super().__init__(
+            pynng().Rep0(send_timeout=1000),
+            address,
+            tls=tls,
+            peers=peers,
+            recv_bytes=recv_bytes,
+        )
+
+    def slot(self) -> Slot:
+        """One more question at a time."""
+        context = self._raw.new_context()
+        self._contexts.append(context)
+        return Slot(context, self._peers)
+
+
+class Slot:
+    """Where one question at a time is taken and answered. Of one thread."""
+
+    def __init__(self, context: Any, peers: Mapping[int, Peer]) -> None:
+        self._context, self._peers = context, peers
+
+    def take(self) -> tuple[bytes, Peer]:
+        """The next question, and who asks.
+
+        Raises:
+            Closed: there will be none.
+        """
+        message = _guarded(self._context.recv_msg)
+        pipe = message.pipe
+        return message.bytes, self._peers.get(0 if pipe is None else pipe.id, Peer(0))
+
+    def answer(self, reply: bytes) -> None:
+        """Answer it; if whoever asked is gone, nobody hears.
+
+        Raises:
+            Closed: the socket was closed.
+        """
+        try:
+            _guarded(lambda: self._context.send(reply))
+        except TimedOut:
+            log.debug("nobody took an answer")
+
+    def close(self) -> None:
+        """Called by its thread at the end: the library complains of a context that outlives its socket."""
+        with suppress(Exception):
+            self._context.close()
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Who is at the other end. number: of the connection. uid, pid: of the process, -1 if that cannot be told."""
+
+    number: int
+    uid: int = -1
+    pid: int = -1
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        return f"process {self.pid} of user {self.uid}" if self.uid >= 0 else f"connection {self.number}"
+
+
+def peer_of(pipe: Any) -> Peer:
+    """The process at the other end of a Unix socket, as the system tells it."""
+    return Peer(pipe.id, _credential(pipe, b"ipc:peer-uid"), _credential(pipe, b"ipc:peer-pid"))
+
+
+def _credential(pipe: Any, option: bytes) -> int:
+    library = pynng()
+    value = library.ffi.new("uint64_t *")
+    failed = library.lib.nng_pipe_get_uint64(pipe.pipe, option, value)
+    return -1 if failed else int(value[0])
+
+
+def check_path(path: str) -> None:
+    """Whether a socket may be made at `path`: nothing is there, or a socket of ours that nobody listens on any more.
+
+    Raises:
+        ListenRefused: something else is there; it is left as it is.
+    """
+    if len(os.fsencode(path)) > MOST_PATH:
+        raise ListenRefused(f"{path}: the path of a socket has at most {MOST_PATH} bytes; choose a shorter one")
+    parent = Path(path).parent
+    if not parent.is_dir():
+        raise ListenRefused(f"{path}: there is no directory {parent}")
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ListenRefused(f"{path} is there already, and is no socket; it was left as it is")
+    if found.st_uid != os.getuid():
+        raise ListenRefused(f"{path} is another user's socket; it was left as it is")
+    if is_answered(path):
+        raise ListenRefused(f"somebody listens at {path} already")
+    Path(path).unlink()
+
+
+def is_answered(path: str) -> bool:
+    """Whether anybody listens at this Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(path)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def _server_config(library: Any, tls: ServerTls) -> Any:
+    config = library.TLSConfig(
+        library.TLSConfig.MODE_SERVER,
+        cert_key_file=str(tls.cert_key),
+        ca_files=None if tls.ca is None else [str(tls.ca)],
+        auth_mode=None if tls.ca is None else library.TLSConfig.AUTH_MODE_REQUIRED,
+    )
+    _kept.append(config)
+    return config
+
+
+_kept: list[Any] = []
+"""TLS configurations: the library does not hold them, and their destructors would free them under a socket."""
+
+
+# ------------------------------------------------------------------ clients
+
+
+class Listening(Socket):
+    """Hears what a host tells everybody. Reconnects by itself."""
+
+    def __init__(self, address: str, *, tls: ClientTls | None, recv_bytes: int) -> None:
+        library = pynng()
+        raw = library.Sub0(
+            topics=[b""],
+            recv_buffer_size=1024,
+            recv_max_size=recv_bytes,
+            reconnect_time_min=RECONNECT_MS[0],
+            reconnect_time_max=RECONNECT_MS[1],
+            tls_config=None if tls is None else _client_config(library, tls),
+        )
+        super().__init__(raw)
+        raw.dial(address, block=False)
+
+    def take(self, timeout_s: float) -> bytes:
+        """The next frame.
+
+        Raises:
+            TimedOut, Closed.
+        """
+
+        def receive() -> bytes:
+            self._raw.recv_timeout = max(1, round(timeout_s * 1000))
+            frame: bytes = self._raw.recv()
+            return frame
+
+        found: bytes = _guarded(receive)
+        return found
+
+
+class Asker(Socket):
+    """Asks a host, any number of questions at a time. Reconnects by itself."""
+
+    def __init__(self, address: str, *, tls: ClientTls | None, recv_bytes: int) -> None:
+        library = pynng()
+        raw = library.Req0(
+            recv_max_size=recv_bytes,
+            reconnect_time_min=RECONNECT_MS[0],
+            reconnect_time_max=RECONNECT_MS[1],
+            resend_time=3_600_000,  # we ask again ourselves, signed anew
+            tls_config=None if tls is None else _client_config(library, tls),
+        )
+        super().__init__(raw)
+        raw.dial(address, block=False)
+
+    def ask(self, frame: bytes, timeout_s: float) -> bytes:
+        """Ask one question. Blocks.
+
+        Raises:
+            TimedOut, Closed.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._exchange(frame, timeout_s)
+        # The library waits where no signal is noticed; so the main thread, which gets Ctrl-C, has somebody else wait.
+        asking: Future[bytes] = Future()
+
+        def ask() -> None:
+            try:
+                asking.set_result(self._exchange(frame, timeout_s))
+            except BaseException as error:
+                asking.set_exception(error)
+
+        threading.Thread(target=ask, name="executus-asking", daemon=True).start()
+        while True:
+            try:
+                return asking.result(LOOK_UP_S)
+            except FutureTimeout:
+                if asking.done():
+                    raise
+
+    def _exchange(self, frame: bytes, timeout_s: float) -> bytes:
+        if self.closed:
+            raise Closed
+        wait_ms = max(1, round(timeout_s * 1000))
+        library = pynng()
+
+        def exchange() -> bytes:
+            with self._raw.new_context() as context:
+                for option in (b"send-timeout", b"recv-timeout"):
+                    library.check_err(library.lib.nng_ctx_set_ms(context.context, option, wait_ms))
+                context.send(frame)
+                reply: bytes = context.recv()
+                return reply
+
+        found: bytes = _guarded(exchange)
+        return found
+
+
+def _client_config(library: Any, tls: ClientTls) -> Any:
+    config = library.TLSConfig(
+        library.TLSConfig.MODE_CLIENT,
+        server_name=tls.server_name,
+        ca_files=[str(tls.ca)],
+        cert_key_file=None if tls.cert_key is None else str(tls.cert_key),
+    )
+    _kept.append(config)
+    return config
