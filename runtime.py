@@ -314,6 +314,8 @@ class Runtime(Forks, Erases):
         if terms is not None:
             try:
                 self._wire = wire_of(terms, self, self._stored, self._agents, self._clock.wall_us)
+                atexit.unregister(_close_all)  # the sockets' library finishes itself at the exit: be before it
+                atexit.register(_close_all)
             except BaseException:
                 self.close()
                 raise

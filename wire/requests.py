@@ -272,7 +272,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
 
 
 class Welcome(Reply, frozen=True, kw_only=True, tag="welcome"):
-    """A host. boot: of this opening, for which requests are signed. now_us: its wall clock, as a client's may be off."""
+    """A host. boot: of this opening, for which requests are signed. now_us: its wall clock: a client's may be off."""
 
     version: int
     boot: str

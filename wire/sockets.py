@@ -14,6 +14,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -37,6 +38,12 @@ _open: set[Socket] = set()
 _lock = threading.Lock()
 _loaded: list[Any] = []
 _forked = False
+_exiting = False
+_inside: set[object] = set()
+"""Calls that are in the library now."""
+
+LEAVE_S: Final = 1.0
+"""Seconds that calls have to come out of the library when the interpreter exits."""
 
 
 def pynng() -> Any:
@@ -56,8 +63,16 @@ def pynng() -> Any:
 
 
 def _close_all() -> None:
+    """Before the library is finished at the interpreter's exit: close everything, and wait until nobody is inside."""
+    global _exiting
+    _exiting = True
     for one in list(_open):
         one.close()
+    until = time.monotonic() + LEAVE_S
+    while _inside and time.monotonic() < until:
+        time.sleep(0.001)
+    if _inside:  # somebody does not come out: finishing it under them would abort the process
+        atexit.unregister(_loaded[0].nng._pynng_atexit)
 
 
 def _in_child() -> None:
@@ -119,14 +134,20 @@ class Socket:
 
 
 def _guarded(call: Callable[[], Any]) -> Any:
-    """`call`, with the library's errors as ours."""
+    """`call`, with the library's errors as ours; none begins once the interpreter exits."""
     library = pynng()
+    token = object()
+    _inside.add(token)
     try:
+        if _exiting:
+            raise Closed
         return call()
     except library.Timeout:
         raise TimedOut from None
-    except (library.Closed, library.Canceled, library.BadState):
+    except (library.Closed, library.Canceled, library.BadState, library.NotSupported):
         raise Closed from None
+    finally:
+        _inside.discard(token)
 
 
 # ------------------------------------------------------------------ hosts
@@ -354,16 +375,18 @@ class Listening(Socket):
 
     def __init__(self, address: str, *, tls: ClientTls | None, recv_bytes: int) -> None:
         library = pynng()
-        raw = library.Sub0(
-            topics=[b""],
-            recv_buffer_size=1024,
-            recv_max_size=recv_bytes,
-            reconnect_time_min=RECONNECT_MS[0],
-            reconnect_time_max=RECONNECT_MS[1],
-            tls_config=None if tls is None else _client_config(library, tls),
+        raw = _guarded(
+            lambda: library.Sub0(
+                topics=[b""],
+                recv_buffer_size=1024,
+                recv_max_size=recv_bytes,
+                reconnect_time_min=RECONNECT_MS[0],
+                reconnect_time_max=RECONNECT_MS[1],
+                tls_config=None if tls is None else _client_config(library, tls),
+            )
         )
         super().__init__(raw)
-        raw.dial(address, block=False)
+        _guarded(lambda: raw.dial(address, block=False))
 
     def take(self, timeout_s: float) -> bytes:
         """The next frame.
@@ -386,15 +409,17 @@ class Asker(Socket):
 
     def __init__(self, address: str, *, tls: ClientTls | None, recv_bytes: int) -> None:
         library = pynng()
-        raw = library.Req0(
-            recv_max_size=recv_bytes,
-            reconnect_time_min=RECONNECT_MS[0],
-            reconnect_time_max=RECONNECT_MS[1],
-            resend_time=3_600_000,  # we ask again ourselves, signed anew
-            tls_config=None if tls is None else _client_config(library, tls),
+        raw = _guarded(
+            lambda: library.Req0(
+                recv_max_size=recv_bytes,
+                reconnect_time_min=RECONNECT_MS[0],
+                reconnect_time_max=RECONNECT_MS[1],
+                resend_time=3_600_000,  # we ask again ourselves, signed anew
+                tls_config=None if tls is None else _client_config(library, tls),
+            )
         )
         super().__init__(raw)
-        raw.dial(address, block=False)
+        _guarded(lambda: raw.dial(address, block=False))
 
     def ask(self, frame: bytes, timeout_s: float) -> bytes:
         """Ask one question. Blocks.
