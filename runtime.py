@@ -222,7 +222,7 @@ class Runtime(Forks, Erases):
         )
         checked_views(views)
         signer = signer_of(signing, path)
-        terms = terms_of(listen, critic)
+        terms = terms_of(listen, critic, agents)
         check_needs(agents, skills, self._vault)
         if not is_seconds(cast("Any", sleep_after_s) or -1):
             raise ValueError(f"Runtime, sleep_after_s: expected seconds > 0, got {sleep_after_s!r}")

@@ -461,22 +461,23 @@ def run_on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T], t
         running.cancel()
 
 
-def terms_of(listen: str | Listen | None, critic: object) -> Listen | None:
-    """On which terms a runtime listens, with the critic that another process provides, if it has one.
+def terms_of(listen: str | Listen | None, critic: object, agents: Sequence[Agent]) -> Listen | None:
+    """On which terms a runtime listens, with the critics that other processes provide, if it or its agents have some.
 
     Raises:
         TypeError, ValueError: they cannot be.
     """
+    outside = [one for one in (critic, *(agent.critic for agent in agents)) if isinstance(one, OutsideCritic)]
     if listen is None:
-        if isinstance(critic, OutsideCritic):
-            raise ValueError("Runtime, critic: a critic of another process needs Runtime(listen=...)")
+        if outside:
+            raise ValueError(
+                f"Runtime, critic: {outside[0].name!r} is of another process, which needs Runtime(listen=...)"
+            )
         return None
     from .wire.terms import listen_of
 
     terms = listen_of(listen)
-    if isinstance(critic, OutsideCritic) and critic not in terms.critics:
-        terms = replace(terms, critics=(*terms.critics, critic))
-    return terms
+    return replace(terms, critics=tuple(dict.fromkeys((*terms.critics, *outside))))
 
 
 def wire_of(

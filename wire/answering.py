@@ -137,7 +137,7 @@ class Desk:
         try:
             if isinstance(request, Order):
                 return self._ordered(request, grant, peer)
-            return self._read(request, grant)
+            return self._read(request, grant, peer)
         except Exception as error:
             refused = refusal_of(error, self._mask)
             if not isinstance(request, Order):
@@ -147,7 +147,7 @@ class Desk:
 
     # -------------------------------------------------------------- reading
 
-    def _read(self, request: AnyRequest, grant: Grant) -> AnyReply:
+    def _read(self, request: AnyRequest, grant: Grant, peer: Peer) -> AnyReply:
         journal = self._journal
         match request:
             case Hello():
@@ -181,7 +181,7 @@ class Desk:
             case ListOrders():
                 return Orders(orders=tuple(self._book.rows(request.after, request.limit)))
             case NextReview():
-                return self._critics.next(request.critic, request.wait_s)
+                return self._critics.next(request.critic, request.wait_s, peer.number)
             case GiveReview():
                 return self._critics.given(request)
             case _:

@@ -227,21 +227,27 @@ class Attached:
     # -------------------------------------------------------------- critics
 
     def serve_critic(self, critic: Any, *, name: str = "", until: threading.Event | None = None) -> None:
-        """Be the critic of this name for the host, until `until` is set or this is closed; see `OutsideCritic`. Blocks.
-        A critic that raises has failed at that review; the host counts it.
+        """Be the critic of this name for the host, a review at a time, until `until` is set or this is closed; see
+        `OutsideCritic`. Blocks; while the host is gone it waits for the next one. For several reviews at once, call
+        it on several threads, or in several processes. A critic that raises has failed at that review, and goes on.
+
+        name: as the host names it; without it the critic's own.
 
         Raises:
-            ControlRefused: the host wants no critic of this name.
+            ControlRefused: the host wants no critic of this name, or the grant is no operator's.
+            HostUnreachable: no host answers. TypeError: the critic has no `review`.
         """
         from .serving import serve
 
-        serve(self._host(), critic, name or str(getattr(critic, "name", "critic")), until or threading.Event())
+        serve(self._host(), critic, name or _name_of(critic), until or threading.Event())
 
-    async def serve_critic_async(self, critic: Any, *, name: str = "") -> None:
-        """`serve_critic` for event loops: it ends when it is cancelled."""
-        until = threading.Event()
+    async def serve_critic_async(self, critic: Any, *, name: str = "", until: threading.Event | None = None) -> None:
+        """`serve_critic` for event loops; it ends too when it is cancelled. An async critic is asked on this loop."""
+        from .serving import serve_async
+
+        until = until or threading.Event()
         try:
-            await asyncio.to_thread(lambda: self.serve_critic(critic, name=name, until=until))
+            await serve_async(await asyncio.to_thread(self._host), critic, name or _name_of(critic), until)
         finally:
             until.set()
 
@@ -409,6 +415,11 @@ def order_of(kind: type[Order], **fields: Any) -> Order:
         return msgspec.convert({"ask": tag, "id": uuid.uuid4().hex, **fields}, kind)
     except msgspec.ValidationError as error:
         raise ValueError(f"{tag}: {error}") from None
+
+
+def _name_of(critic: object) -> str:
+    name = getattr(critic, "name", "")
+    return name if isinstance(name, str) and name else "critic"
 
 
 def _text_of(given: str | Sequence[InputPart]) -> str:

@@ -59,12 +59,13 @@ class HostWire:
         if not terms.is_tcp:
             self._operator = Grant(OPERATOR, "operator")
             grants.append(self._operator)
+        self._critics = Critics(terms.critics)
         self._desk = Desk(
             host,
             journal,
             book,
             Gate(self._boot, grants),
-            Critics(terms.critics),
+            self._critics,
             boot=self._boot,
             agents=agents,
             mask=mask,
@@ -80,6 +81,7 @@ class HostWire:
         terms = self._terms
         control, feed = self._addresses(path)
         self._answerer = Answerer(control, tls=terms.tls, peers=terms.peers, recv_bytes=FRAME_BYTES)
+        self._critics.is_there, self._answerer.when_left = self._answerer.has, self._critics.left
         try:
             self._publisher = Publisher(feed or next_port(self._answerer.address), tls=terms.tls, peers=terms.peers)
             try:

@@ -158,6 +158,8 @@ class Listener(Socket):
 
     def __init__(self, raw: Any, address: str, *, tls: ServerTls | None, peers: int, recv_bytes: int) -> None:
         super().__init__(raw)
+        self.when_left: Callable[[int], None] = lambda number: None
+        """Told of a connection that is gone, on a thread of the library's; returns at once and never raises."""
         self._most = peers
         self._peers: dict[int, Peer] = {}
         raw.recv_max_size = recv_bytes
@@ -207,7 +209,12 @@ class Listener(Socket):
         self._peers[peer.number] = peer
 
     def _leaves(self, pipe: Any) -> None:
-        self._peers.pop(pipe.id, None)
+        if self._peers.pop(pipe.id, None) is not None:
+            self.when_left(pipe.id)
+
+    def has(self, number: int) -> bool:
+        """Whether this connection is there; `when_left` is told after it is not."""
+        return number in self._peers
 
     def close(self) -> None:
         """Let go, and leave no file behind."""

@@ -81,10 +81,11 @@ class Listen:
     address: "ipc": in a private directory that clients find by the journal's path. "ipc:///PATH": there; the feed is
     at PATH.feed. "tls+tcp://HOST:PORT": with `tls` and at least one grant; the feed is at the next port. Nothing is
     ever sent over a network in the clear. grants: who else is let in; over ipc the operator's token lies in the private
-    directory. critics: those that other processes provide. peers: connections at once.
+    directory. critics: those that other processes provide, where they are not the runtime's critic itself. peers:
+    connections at once.
 
     Raises:
-        ValueError: an address, or terms, that cannot be.
+        TypeError, ValueError: an address, or terms, that cannot be.
     """
 
     address: str = "ipc"
@@ -96,6 +97,8 @@ class Listen:
     def __post_init__(self) -> None:
         if not isinstance(self.address, str):
             raise TypeError(f"Listen, address: expected a string, got {self.address!r}")
+        for critic in self.critics:
+            _check_outside(critic)
         if self.address.startswith("tcp://"):
             raise ValueError("Listen: tcp is only listened on with TLS; say tls+tcp:// and give tls=ServerTls(...)")
         known = self.address == "ipc" or self.address.startswith(("ipc:///", "tls+tcp://"))
@@ -111,6 +114,9 @@ class Listen:
         names = [grant.name for grant in self.grants]
         if len(set(names)) != len(names) or OPERATOR in names:
             raise ValueError(f"Listen, grants: each needs a name of its own, and none is {OPERATOR!r}")
+        critics = [critic.name for critic in self.critics]
+        if len(set(critics)) != len(critics):
+            raise ValueError("Listen, critics: each needs a name of its own")
         if type(self.peers) is not int or not 1 <= self.peers <= 1000:
             raise ValueError(f"Listen, peers: expected 1 to 1000, got {self.peers!r}")
 
@@ -118,6 +124,13 @@ class Listen:
     def is_tcp(self) -> bool:
         """Whether it is a network address."""
         return self.address.startswith("tls+tcp://")
+
+
+def _check_outside(critic: object) -> None:
+    from ..adapters.critics.outside import OutsideCritic
+
+    if not isinstance(critic, OutsideCritic):
+        raise TypeError(f"Listen, critics: expected an OutsideCritic, got {critic!r}")
 
 
 def listen_of(given: str | Listen) -> Listen:

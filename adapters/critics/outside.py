@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, Literal
 
@@ -20,14 +21,19 @@ from ...errors import ExecutusError
 from ...events import Usage
 from ...events.clean import clean_json
 from ...ports import Continue, Extend, Judged, Kill, Raise, Review, Steer, Verdict
+from ...ports.verdicts import MOST, checked_review
 from ...projections.trace import Trace
 
-GONE_AFTER_S: Final = 8.0
-"""Nobody has asked for a review for so long: there is no such process now."""
+QUIET_S: Final = 3.0
+"""A process that serves asks all the time: one that is connected and has asked for nothing for so long has stopped."""
+LOOK_S: Final = 0.25
+"""How often a review that waits looks whether anybody serves."""
+VERDICT_BYTES: Final = 48_000
+"""Of a verdict as JSON: with what is around it, it has to fit a request."""
 
 
 class CriticGone(ExecutusError):
-    """No process provides this critic now."""
+    """No process provides this critic now, or it failed at a review."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,29 @@ class _Pending:
     answer: asyncio.Future[Review] = field(repr=False)
 
 
-class OutsideCritic:
-    """Stands in a host for a critic in another process, which serves it with `Attached.serve_critic(name, critic)`.
+@dataclass
+class _Server:
+    """A connection that asks for reviews. waiting: how many times now. heard: when it last did something.
+    reviews: those that it took and has not answered.
+    """
 
-    name: by which it is known, and who the facts say gave the order. every_s, every_steps, timeout_s: when it is asked,
-    and how long it has; see `Critic`. Give it to `Runtime(critic=...)`, which then has to `listen`.
+    waiting: int = 0
+    heard: float = 0.0
+    reviews: set[str] = field(default_factory=set[str])
+
+
+class OutsideCritic:
+    """Stands in a host for a critic in another process, which serves it with `Attached.serve_critic(critic)`.
+
+    Several processes may serve one name; each review goes to one of them, and to another one if that is gone before it
+    has answered. name: by which they know it, and who the facts say gave the order. every_s, every_steps, timeout_s:
+    when it is asked, and how long it has, in seconds; see `Critic`. wait_s: while no process serves it, because it is
+    being started or is gone, reviews wait for one for so many seconds in all; then each fails at once, until one serves
+    again. Give it to `Runtime(critic=...)` or an agent, in a runtime that listens; one that is chosen by a function, or
+    is a member of several, has to be named in `Listen(critics=[...])` too.
 
     Raises:
-        ValueError: a name that cannot be.
+        ValueError: a name, or a time, that cannot be.
     """
 
     def __init__(
@@ -64,16 +85,22 @@ class OutsideCritic:
         every_s: float | None = None,
         every_steps: int | None = None,
         timeout_s: float = 30.0,
+        wait_s: float = 5.0,
     ) -> None:
         if not isinstance(name, str) or not 1 <= len(name) <= 64:
             raise ValueError(f"OutsideCritic, name: expected 1 to 64 characters, got {name!r}")
+        if type(wait_s) not in (int, float) or not 0 <= wait_s < 1e9:
+            raise ValueError(f"OutsideCritic, wait_s: expected seconds ≥ 0, got {wait_s!r}")
         self.name = name
         self.every_s, self.every_steps, self.timeout_s = every_s, every_steps, timeout_s
+        self.wait_s = float(wait_s)
+        self.offered = False
+        """Whether a host lets other processes serve it."""
         self._wake = threading.Condition(threading.Lock())
         self._queue: deque[str] = deque()
         self._pending: dict[str, _Pending] = {}
-        self._asked_at = 0.0
-        self._asking = 0
+        self._servers: dict[int, _Server] = {}
+        self._alone_since: float | None = None
 
     async def review(self, trace: Trace, now: float) -> Review:
         """See `Critic`.
@@ -81,58 +108,94 @@ class OutsideCritic:
         Raises:
             CriticGone: no process provides this critic now, or it has failed.
         """
-        if not self._is_served():
-            raise CriticGone(f"no process serves the critic {self.name!r} now")
+        if not self.offered:
+            raise CriticGone(f"no process may serve the critic {self.name!r}: name it in Listen(critics=[...])")
         loop = asyncio.get_running_loop()
         wanted = Wanted(uuid.uuid4().hex, trace_json(trace), now, self.timeout_s)
         pending = _Pending(wanted, loop, loop.create_future())
         with self._wake:
             self._pending[wanted.id] = pending
             self._queue.append(wanted.id)
-            self._wake.notify()
+            self._wake.notify_all()
         try:
-            while True:
-                done, _ = await asyncio.wait([pending.answer], timeout=1.0)
-                if done:
-                    return pending.answer.result()
-                if not self._is_served():
-                    raise CriticGone(f"the process that serves the critic {self.name!r} is gone")
+            while not pending.answer.done():
+                self._must_be_served()
+                await asyncio.wait([pending.answer], timeout=LOOK_S)
+            return pending.answer.result()
         finally:
             with self._wake:
                 self._pending.pop(wanted.id, None)
+                self._is_let_go(wanted.id)
 
-    def _is_served(self) -> bool:
+    def _must_be_served(self) -> None:
+        """Reviews have waited long enough for a process, all in all.
+
+        Raises:
+            CriticGone: so it is.
+        """
+        now = time.monotonic()
         with self._wake:
-            return self._asking > 0 or (self._asked_at > 0 and time.monotonic() - self._asked_at < GONE_AFTER_S)
+            if any(one.waiting or one.reviews or now - one.heard < QUIET_S for one in self._servers.values()):
+                self._alone_since = None
+                return
+            if self._alone_since is None:
+                self._alone_since = now
+            alone_s = now - self._alone_since
+        if alone_s >= self.wait_s:
+            raise CriticGone(f"no process serves the critic {self.name!r}")
 
     # -------------------------------------------------------------- for the wire, on any thread
 
-    def take(self, wait_s: float) -> Wanted | None:
-        """The next review that is wanted, or None when none is within `wait_s` seconds. Blocks."""
+    def take(self, wait_s: float, server: int = 0, is_there: Callable[[], bool] = lambda: True) -> Wanted | None:
+        """The next review that is wanted, or None when none is within `wait_s` seconds. Blocks.
+
+        server: the connection that asks. is_there: whether it is still there; `left` is told after it is not.
+        """
         until = time.monotonic() + wait_s
         with self._wake:
-            self._asking += 1
+            asking = self._servers.setdefault(server, _Server())
+            asking.waiting += 1
+            if is_there():
+                self._alone_since = None
             try:
-                while True:
+                while is_there():
                     while self._queue:
                         pending = self._pending.get(self._queue.popleft())
                         if pending is not None:
+                            asking.reviews.add(pending.wanted.id)
                             return pending.wanted
                     left = until - time.monotonic()
                     if left <= 0:
                         return None
                     self._wake.wait(left)
+                return None
             finally:
-                self._asking -= 1
-                self._asked_at = time.monotonic()
+                asking.waiting -= 1
+                asking.heard = time.monotonic()
+                if not is_there() and self._servers.get(server) is asking:
+                    del self._servers[server]
+
+    def left(self, server: int) -> None:
+        """This connection is gone: what it took and did not answer is wanted again."""
+        with self._wake:
+            gone = self._servers.pop(server, None)
+            if gone is None:
+                return
+            self._queue.extendleft(one for one in gone.reviews if one in self._pending)
+            self._wake.notify_all()
 
     def give(self, id: str, verdict: str) -> bool:
-        """The verdict of a review, as JSON; False if nobody waits for it any more.
+        """The verdict of a review, as JSON; False if nobody waits for it any more. What is no verdict is a failure.
 
         Raises:
             ValueError: it is no verdict.
         """
-        return self._settle(id, review_of(verdict))
+        try:
+            review = review_of(verdict)
+        except ValueError as error:
+            self.fail(id, f"this is no verdict: {error}")
+            raise
+        return self._settle(id, review)
 
     def fail(self, id: str, why: str) -> bool:
         """The critic has failed at a review; False if nobody waits for it any more."""
@@ -140,7 +203,7 @@ class OutsideCritic:
 
     def _settle(self, id: str, answer: Review | Exception) -> bool:
         with self._wake:
-            self._asked_at = time.monotonic()
+            self._is_let_go(id)
             pending = self._pending.pop(id, None)
         if pending is None:
             return False
@@ -159,6 +222,12 @@ class OutsideCritic:
             return False
         return True
 
+    def _is_let_go(self, id: str) -> None:
+        for server in self._servers.values():
+            if id in server.reviews:
+                server.reviews.discard(id)
+                server.heard = time.monotonic()
+
 
 # ------------------------------------------------------------------ as JSON
 
@@ -167,8 +236,8 @@ class _Spoken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     verdict: Literal["continue", "steer", "extend", "raise", "kill"]
     text: str = ""
     reason: str = ""
-    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e9)] = 0.0
-    steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=MOST)] = 0.0
+    steps: Annotated[int, msgspec.Meta(ge=0, le=MOST)] = 0
     evidence: dict[str, Any] = {}
     usage: Usage | None = None
     model: str = ""
@@ -199,26 +268,31 @@ def verdict_json(review: Review) -> str:
     """A critic's answer, as it travels.
 
     Raises:
-        TypeError: it is no verdict.
+        TypeError, ValueError: it is no verdict, or too large a one.
     """
-    usage, model = None, ""
-    if isinstance(review, Judged):
-        usage, model, review = review.usage, review.model, review.verdict
+    checked = checked_review(review)
+    usage, model = (checked.usage, checked.model) if type(review) is Judged else (None, "")
     spoken: _Spoken
-    match review:
-        case Continue():
-            spoken = _Spoken("continue", text=review.text, evidence=review.evidence, usage=usage, model=model)
-        case Steer():
-            spoken = _Spoken("steer", text=review.text, evidence=review.evidence, usage=usage, model=model)
-        case Extend():
-            spoken = _Spoken("extend", seconds=review.seconds, reason=review.reason, usage=usage, model=model)
-        case Raise():
-            spoken = _Spoken("raise", steps=review.steps, reason=review.reason, usage=usage, model=model)
-        case Kill():
-            spoken = _Spoken("kill", reason=review.reason, evidence=review.evidence, usage=usage, model=model)
+    match checked.verdict:
+        case None:
+            spoken = _Spoken("continue", usage=usage, model=model)
+        case Continue(text=text, evidence=evidence):
+            spoken = _Spoken("continue", text=text, evidence=evidence, usage=usage, model=model)
+        case Steer(text=text, evidence=evidence):
+            spoken = _Spoken("steer", text=text, evidence=evidence, usage=usage, model=model)
+        case Extend(seconds=seconds, reason=reason):
+            spoken = _Spoken("extend", seconds=seconds, reason=reason, usage=usage, model=model)
+        case Raise(steps=steps, reason=reason):
+            spoken = _Spoken("raise", steps=steps, reason=reason, usage=usage, model=model)
+        case Kill(reason=reason, evidence=evidence):
+            spoken = _Spoken("kill", reason=reason, evidence=evidence, usage=usage, model=model)
         case _:
             raise TypeError(f"a critic answers Continue, Steer, Extend, Raise, Kill or Judged; this one: {review!r}")
-    return msgspec.json.encode(spoken).decode()
+    encoded = msgspec.json.encode(spoken)
+    if len(encoded) > VERDICT_BYTES:
+        most = f"{VERDICT_BYTES:,} bytes as JSON, with its evidence"
+        raise ValueError(f"a verdict that travels has at most {most}; got {len(encoded):,}")
+    return encoded.decode()
 
 
 def review_of(text: str) -> Review:
