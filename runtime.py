@@ -417,6 +417,11 @@ class Runtime(Forks, Erases):
         """What masks secrets here, as of now."""
         return self._vault.redactor
 
+    @property
+    def listens_at(self) -> str:
+        """The address at which other processes reach this runtime, for `attach`; "" if it does not listen."""
+        return "" if self._wire is None else self._wire.control
+
     def redeliver(self, run: Run | str, timeout: float | None = 60.0) -> None:
         """Deliver a run's output now: what waits for its next attempt, and anew what was given up.
 

@@ -3,8 +3,8 @@
 if __name__ != "executus.handles":  # loaded a second time under a wrong name: two copies of every class
     raise ImportError(f"import executus.handles, not {__name__}")
 
+from ..projections.result import Result
 from .parts import as_parts
-from .result import Result
 from .run import Run, RunStatus
 from .waiting import wait, wait_async
 

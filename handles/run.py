@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from ..errors import JournalError, LogCorrupt, RunQuarantined, UnknownFact, UnknownRun
 from ..events import ArtifactStored, ChildFinished, ChildStarted, Message, RunFinished, Status
 from ..projections import NOT_BEGUN, Checkpoint, PendingApproval, RunState
+from ..projections.result import Result
 from ..redaction.raised import masks_errors
 from .orders import Orders
-from .result import Result
 from .waiting import wait, wait_async
 
 if TYPE_CHECKING:

@@ -335,7 +335,7 @@ def refusal_of(error: Exception, mask: Callable[[str], str]) -> Refused:
         case ExecutusError():
             return Refused(kind="failed", why=why)
         case ValueError() | TypeError():
-            return Refused(kind="refused", why=why)
+            return Refused(kind="invalid", why=why)
         case _:
             log.error("a request failed", exc_info=error)
             return Refused(kind="failed", why=f"the host failed ({type(error).__name__}); its log says why")

@@ -8,17 +8,20 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
 from ..errors import ExecutusError, HostUnreachable, MessageRefused, UnknownRun
-from ..events import InputPart, Measure, RunFinished, Text
+from ..events import ChildStarted, InputPart, Measure, Message, RunFinished, Text
 from ..journal import OutsideReader, Router, Subscription, read_journal
-from ..ports import Encryption, RunSummary
+from ..journal.order_book import read_orders
+from ..ports import Encryption, KeySource, RunSummary
 from ..ports.orders import KeptOrder
-from ..projections import RunState
+from ..projections import PendingApproval, RunState
+from ..projections.result import Result
 from . import places
 from .following import Following
 from .line import Line
@@ -157,8 +160,20 @@ class Attached:
         return Following(subscription, self.journal, caller)
 
     def orders(self, after: int = 0, limit: int = 1000) -> list[KeptOrder]:
-        """What the host has kept of orders, taken and refused, oldest first, with numbers > `after`."""
+        """What was kept of orders, taken and refused, oldest first, with numbers > `after`; without a host from its
+        file.
+
+        Raises:
+            ControlRefused: the grant is no operator's.
+        """
+        line = self.line_now()
+        if line is None and isinstance(self.journal, OutsideReader):
+            return read_orders(self.journal.path, after, limit)
         return list(self._host().ask(ListOrders(after=after, limit=limit), Orders).orders)
+
+    async def orders_async(self, after: int = 0, limit: int = 1000) -> list[KeptOrder]:
+        """`orders` for event loops."""
+        return await asyncio.to_thread(self.orders, after, limit)
 
     # -------------------------------------------------------------- orders
 
@@ -224,6 +239,13 @@ class Attached:
         """The line to the host, if there was one when this was made."""
         return self._line if isinstance(self.journal, RemoteJournal) else None
 
+    def line_now(self) -> Line | None:
+        """The line to the host that is there now; None if none answers."""
+        if self._line is None and places.is_put_up(self.target):
+            with suppress(HostUnreachable):
+                return self._host()
+        return self._line
+
     # -------------------------------------------------------------- critics
 
     def serve_critic(self, critic: Any, *, name: str = "", until: threading.Event | None = None) -> None:
@@ -278,26 +300,57 @@ class RemoteRun:
         return self._stands().reason
 
     def _stands(self) -> Stands:
-        line = self._attached.live_line()
+        line = self._attached.line_now()
         if line is not None:
             return line.ask(Standing(run=self.id), Stands)
-        status = self.state().status
-        return (
-            Stands(status="suspended", reason="no host has its journal open")
-            if status is None
-            else Stands(status=status)
-        )
+        state, journal = self.state(), self._attached.journal
+        if state.status is not None:
+            return Stands(status=state.status)
+        for known in journal.recoveries():
+            if known.run_id == self.id and known.quarantined:
+                return Stands(status="quarantined", reason=known.why)
+        if isinstance(journal, OutsideReader) and journal.standing() == "live":
+            why = "its host does not listen: this is what its file says"
+            return Stands(status="waiting" if state.doing == "waiting" else "running", reason=why)
+        return Stands(status="suspended", reason="no host has its journal open")
 
     def state(self) -> RunState:
         """Where it stands, folded from its durable facts."""
         return self._attached.journal.load(self.id).state
 
+    def transcript(self) -> list[Message]:
+        """The conversation as the model has seen, or will next see it."""
+        return list(self._attached.journal.load(self.id).transcript.messages)
+
+    def approvals(self) -> tuple[PendingApproval, ...]:
+        """The calls that wait for a person's approval."""
+        return self.state().governed.approvals
+
+    def children(self) -> list[RemoteRun]:
+        """The runs that this one started and that came to be, in that order."""
+        journal = self._attached.journal
+        started = [event.fact.run_id for event in journal.read(self.id) if isinstance(event.fact, ChildStarted)]
+        return [RemoteRun(self._attached, one) for one in started if journal.run(one) is not None]
+
     def events(self, after: int = 0) -> Following:
         """Its durable facts with version > `after`, live, to its end."""
         return self._attached.follow(self.id, since=after)
 
+    def result(self, timeout: float | None = None) -> Result:
+        """Wait for its end, through restarts of the host; as `Run.result`.
+
+        Raises:
+            TimeoutError: it goes on after `timeout` seconds; nothing happened to it.
+            HostUnreachable: this was closed meanwhile.
+        """
+        return Result.of(self.id, self.wait(timeout))
+
+    async def result_async(self, timeout: float | None = None) -> Result:
+        """`result` for event loops."""
+        return Result.of(self.id, await self.wait_async(timeout))
+
     def wait(self, timeout: float | None = None) -> RunFinished:
-        """Wait for its end.
+        """Wait for its end, and return its last fact.
 
         Raises:
             TimeoutError: it goes on after `timeout` seconds; nothing happened to it.
@@ -435,17 +488,17 @@ def attach(
     *,
     token: str = "",
     tls: ClientTls | None = None,
-    encryption: Encryption | None = None,
+    encryption: bytes | KeySource | Encryption | None = None,
     host: bool = False,
     timeout: float = 5.0,
 ) -> Attached:
     """Hold a host of another process: the one that has the journal at path `target` open, or the one at the address
     `target` ("ipc:///PATH", "tls+tcp://HOST:PORT").
 
-    token: of a grant; for a journal's path it is the operator's, if this user may read it, and otherwise the
-    environment's EXECUTUS_TOKEN. tls: for a network. encryption: what opens sealed runs where the file is read.
-    host: whether a host must answer; without it a journal that nobody has open for others is read from its file.
-    timeout: seconds that a host has to answer.
+    token: of a grant; without one the operator's, if the host listens in this user's private directory, and otherwise
+    the environment's EXECUTUS_TOKEN. tls: for a network. encryption: as for `Runtime`, to open sealed runs where the
+    file is read. host: whether a host must answer; without it a journal that nobody has open for others is read from
+    its file. timeout: seconds that a host has to answer, or to come.
 
     Raises:
         HostUnreachable: no host answers. JournalUnreadable, JournalTooNew: there is none, and the file is no journal.
@@ -457,13 +510,21 @@ def attach(
         return Line(text, token=token, tls=tls, timeout=timeout)
 
     is_address = text.startswith(("ipc://", "tls+tcp://", "tcp://"))
-    if is_address or host or places.card_in(places.room_of(text)) is not None:
+    if is_address or host or places.is_put_up(text):
         try:
             return _attached(text, meet)
         except HostUnreachable:
             if is_address or host:
                 raise
-    return Attached(text, None, read_journal(text, encryption=encryption), meet)
+    return Attached(text, None, read_journal(text, encryption=_encryption(encryption)), meet)
+
+
+def _encryption(given: bytes | KeySource | Encryption | None) -> Encryption | None:
+    if given is None:
+        return None
+    from ..adapters.keys.sources import encryption_of  # imports a library, and only if it is used
+
+    return encryption_of(given, "attach, encryption")
 
 
 def _attached(text: str, meet: Callable[[], Line]) -> Attached:

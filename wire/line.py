@@ -70,8 +70,9 @@ def where_is(target: str | os.PathLike[str], token: str, tls: ClientTls | None) 
         HostUnreachable: no host of this journal listens. ValueError: no such address, or no token for it.
     """
     text = os.fspath(target)
-    token = token or os.environ.get(TOKEN_VARIABLE, "")
+    given = os.environ.get(TOKEN_VARIABLE, "")
     if text.startswith(("ipc://", "tls+tcp://")):
+        token = token or places.token_of(text) or given
         if not token:
             raise ValueError(f"attach: an address needs the token of a grant; pass token=..., or set {TOKEN_VARIABLE}")
         if text.startswith("tls+tcp://") and tls is None:
@@ -84,7 +85,7 @@ def where_is(target: str | os.PathLike[str], token: str, tls: ClientTls | None) 
     card = places.card_in(room)
     if card is None:
         raise HostUnreachable(f'no host has {text} open for others now: Runtime({text!r}, listen="ipc") would')
-    token = token or places.token_in(room)
+    token = token or places.token_in(room) or given
     if not token:
         raise ValueError(f"attach: the host of {text} listens at {card.control}; pass the token of a grant")
     return Where(card.control, card.feed, token, room, tls)
@@ -306,7 +307,7 @@ class _Missed(Exception):
         self.may_be_heard = may_be_heard
 
 
-def error_of(refused: Refused) -> ExecutusError | TimeoutError:
+def error_of(refused: Refused) -> ExecutusError | TimeoutError | ValueError:
     """The error that the host's own code would have raised."""
     match refused.kind:
         case "unknown-run":
@@ -315,6 +316,8 @@ def error_of(refused: Refused) -> ExecutusError | TimeoutError:
             return UnknownAgent(refused.names[0] if refused.names else "", refused.names[1:])
         case "refused":
             return MessageRefused(refused.run or "(none)", "the order", refused.why)
+        case "invalid":
+            return ValueError(refused.why)
         case "budget-spent":
             return BudgetSpent(refused.names[0] if refused.names else "", refused.why, refused.run)
         case "not-yet":

@@ -129,6 +129,19 @@ def card_in(room: Path) -> Card | None:
         return None
 
 
+def is_put_up(target: str) -> bool:
+    """Whether a host of the journal at this path seems to listen. One that was killed has left its card, not more."""
+    if target.startswith(("ipc://", "tls+tcp://", "tcp://")):
+        return False
+    card = card_in(room_of(target))
+    return card is not None and (not card.control.startswith("ipc://") or is_answered(card.control[len("ipc://") :]))
+
+
+def token_of(address: str) -> str:
+    """The operator's token of the host at this address, if its card and its token are this user's; or ""."""
+    return next((token_in(room) for room, card in all_cards() if card.control == address), "")
+
+
 def token_in(room: Path) -> str:
     """The operator's token, or ""."""
     found = get(room, TOKEN)

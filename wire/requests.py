@@ -365,12 +365,15 @@ Kind: TypeAlias = Literal[
     "unknown-run",
     "unknown-agent",
     "refused",
+    "invalid",
     "budget-spent",
     "not-yet",
     "unknown",
     "failed",
 ]
-"""Why something is refused. not-yet: it may still be carried out. unknown: it may have been."""
+"""Why something is refused. invalid: nobody could take it. not-yet: it may still be carried out. unknown: it may
+have been.
+"""
 
 
 class Refused(Reply, frozen=True, kw_only=True, tag="refused"):

@@ -23,6 +23,8 @@ PLANTED = {
     "model clients live in adapters": ("runtime.py", "import pydantic_ai"),
     "cryptography lives in adapters": ("journal/keyring.py", "import cryptography"),
     "click and rich live in cli": ("adapters/chat.py", "import click"),
+    "pynng lives in wire": ("adapters/chat.py", "import pynng"),
+    "the wire knows no actors": ("wire/feed.py", "from ..actors import mailbox"),
     "the debugger knows no actors": ("debugger/shelf.py", "from ..actors import mailbox"),
     "web servers live in debugger": ("runtime.py", "import starlette"),
     "the pure core reads no clock, randomness, thread, file or socket": ("projections/run.py", "import time"),
