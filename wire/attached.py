@@ -46,6 +46,7 @@ from .requests import (
     Steer,
     Who,
 )
+from .sockets import check_fork, is_left_behind
 from .terms import ClientTls
 
 TIMEOUT_S: Final = 30.0
@@ -95,6 +96,8 @@ class Attached:
 
     def close(self) -> None:
         """Let go: whoever follows comes to an end. May be repeated."""
+        if is_left_behind():
+            return
         self._router.close()
         self.journal.close()
         with self._meeting:
@@ -156,6 +159,7 @@ class Attached:
         Raises:
             UnknownRun: there is no such run that you may see.
         """
+        check_fork()
         subscription = Subscription(self.journal, run_id=run, after=since, router=self._router, timeout=timeout)
         return Following(subscription, self.journal, caller)
 
@@ -230,6 +234,7 @@ class Attached:
         return await asyncio.to_thread(self.give, order, timeout)
 
     def _host(self) -> Line:
+        check_fork()
         with self._meeting:
             if self._line is None:
                 self._line = self._again()

@@ -13,6 +13,7 @@ from ..errors import HostUnreachable, JournalError, RuntimeClosed, UnknownRun
 from ..events import Event, RunStarted
 from ..journal import OutsideReader, Subscription
 from .remote import RemoteJournal
+from .sockets import check_fork, is_left_behind
 
 AGAIN_S: Final = 0.25
 CALLERS_KEPT: Final = 50_000
@@ -43,6 +44,7 @@ class Following:
 
     def __next__(self) -> Event:
         while True:
+            check_fork()
             try:
                 event = next(self._subscription)
                 if self._is_wanted(event):
@@ -59,6 +61,7 @@ class Following:
             TimeoutError: no more did.
         """
         while True:
+            check_fork()
             try:
                 left = None if until is None else max(0.0, until - time.monotonic())
                 found = self._subscription.take(left)
@@ -80,6 +83,7 @@ class Following:
 
     async def __anext__(self) -> Event:
         while True:
+            check_fork()
             try:
                 event = await anext(self._subscription)
                 if self._caller is None or await asyncio.to_thread(self._is_wanted, event):
@@ -118,6 +122,8 @@ class Following:
 
     def close(self) -> None:
         """End it: whoever waits on it is woken. May be repeated."""
+        if is_left_behind():
+            return
         self._closed = True
         self._subscription.close()
 

@@ -39,7 +39,7 @@ from .requests import (
     Welcome,
 )
 from .signing import grant_of, key_of, signed, unsigned
-from .sockets import Asker, Closed, TimedOut
+from .sockets import Asker, Closed, TimedOut, check_fork, is_answered, is_left_behind
 from .terms import ClientTls
 
 HELLO_S: Final = 2.0
@@ -130,6 +130,8 @@ class Line:
 
     def close(self) -> None:
         """Let go. May be repeated."""
+        if is_left_behind():
+            return
         self._is_closed = True
         with self._lock:
             asker, self._asker = self._asker, None
@@ -202,14 +204,14 @@ class Line:
         Raises:
             _Missed: there was none.
         """
+        check_fork()
         asker, where, boot, ahead_us = self._met(until)
         now_us = time.time_ns() // 1000 + ahead_us
         token = where.token
         frame = signed(key_of(token), boot, grant_of(token), now_us, _encode(request), version=VERSION)
-        # Not longer than it takes to notice that the host is another one by now, and never beyond the end.
-        patience = max(0.05, min(until - time.monotonic(), max(HELLO_S, getattr(request, "wait_s", 0.0) + HELLO_S)))
-        if isinstance(request, Order):
-            patience = max(0.05, until - time.monotonic())
+        # Not longer than it takes to notice that the host is another one by now, and never beyond the end. What became
+        # of an order that takes longer is asked for.
+        patience = max(0.05, min(until - time.monotonic(), getattr(request, "wait_s", 0.0) + HELLO_S))
         try:
             reply: AnyReply = _decode(asker.ask(frame, patience))
         except TimedOut:
@@ -250,6 +252,9 @@ class Line:
             asker: Asker | None = None
             try:
                 where = where_is(self._target, self._token, self._tls)
+                path = where.control.removeprefix("ipc://")
+                if path != where.control and not is_answered(path):  # of a host that was lost; the next one may be near
+                    raise HostUnreachable(f"nobody listens at {where.control} any more")
                 asker = Asker(where.control, tls=where.tls, recv_bytes=REPLY_BYTES)
                 hello = asker.ask(
                     unsigned(_encode(Hello()), version=VERSION), max(0.05, min(HELLO_S, until - time.monotonic()))

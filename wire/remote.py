@@ -28,7 +28,7 @@ from .requests import (
     ReadRun,
     Rows,
 )
-from .sockets import Closed, Listening, TimedOut
+from .sockets import Closed, Listening, TimedOut, check_fork, is_left_behind
 
 log = logging.getLogger("executus.wire")
 
@@ -140,6 +140,7 @@ class RemoteJournal:
 
     def follow(self, follower: Follower) -> Callable[[], None]:
         """See `ports.Journal`: told of what the feed brings. What it misses is only said by `lagged`."""
+        check_fork()
         with self._starting:
             if self._listener is None and not self._is_closed:
                 self._listener = threading.Thread(target=self._listen, name="executus-listening", daemon=True)
@@ -237,6 +238,8 @@ class RemoteJournal:
 
     def close(self, timeout: float = 10.0) -> bool:
         """Stop following. The line is not closed."""
+        if is_left_behind():
+            return True
         self._is_closed = True
         listening = self._listening
         if listening is not None:

@@ -35,7 +35,11 @@ LOOK_UP_S: Final = 0.5
 RECONNECT_MS: Final = (50, 1000)
 
 _open: set[Socket] = set()
-_lock = threading.Lock()
+_kept: list[Any] = []
+"""What must not be destroyed while the process lives: TLS configurations, which the library does not hold, and whose
+destructors would free them under a socket; and sockets that somebody is in.
+"""
+_lock = threading.RLock()  # also for a handler of signals that comes in the middle of a close
 _loaded: list[Any] = []
 _forked = False
 _exiting = False
@@ -52,14 +56,30 @@ def pynng() -> Any:
     Raises:
         ForkedProcess: this process was forked while sockets were open, and has not begun another program since.
     """
-    if _forked:
-        raise ForkedProcess("the wire")
+    check_fork()
     if not _loaded:
         import pynng as library  # pyright: ignore[reportMissingTypeStubs]
 
         atexit.register(_close_all)  # after the library's own: what is registered last runs first
         _loaded.append(library)
     return _loaded[0]
+
+
+def is_left_behind() -> bool:
+    """Whether this process was forked while sockets were open: what was made before belongs to its parent, and its
+    locks may be held by threads that are not here.
+    """
+    return _forked
+
+
+def check_fork() -> None:
+    """Called before a lock is taken.
+
+    Raises:
+        ForkedProcess: see `is_left_behind`.
+    """
+    if _forked:
+        raise ForkedProcess("the wire")
 
 
 def _close_all() -> None:
@@ -78,7 +98,7 @@ def _close_all() -> None:
 def _in_child() -> None:
     """A forked child has none of the library's threads: it may neither use, close nor finish anything of it."""
     global _forked, _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     if not _loaded:
         return
     _forked = True
@@ -105,6 +125,8 @@ class Socket:
         self._raw = raw
         self._contexts: list[Any] = []
         self._is_closed = False
+        self._idle = threading.Condition(threading.Lock())
+        self._busy = 0
         forks.register(self)
         with _lock:
             _open.add(self)
@@ -116,16 +138,47 @@ class Socket:
 
     def close(self) -> None:
         """Let go: whoever waits on it gets `Closed`. May be repeated, from any thread; nothing in a forked child."""
+        if _forked:
+            return
         with _lock:
-            if self._is_closed or _forked:
+            if self._is_closed:
                 return
             self._is_closed = True
             _open.discard(self)
         forks.unregister(self)
+        if not self._is_left():
+            _kept.append(self._raw)  # somebody does not come out: rather a socket too many than a process less
+            return
         try:
             self._raw.close()
         except Exception:  # nobody is there to be told, and nothing is left to do
             log.debug("closing a socket failed", exc_info=True)
+
+    def inside(self, call: Callable[[], Any]) -> Any:
+        """`call` does something with a context of this socket. While it does, the socket is not closed: the library
+        would free it under the other thread, and abort the process.
+
+        Raises:
+            TimedOut, Closed.
+        """
+        with self._idle:
+            if self._is_closed:
+                raise Closed
+            self._busy += 1
+        try:
+            return _guarded(call)
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
+
+    def _is_left(self) -> bool:
+        """Have everybody come out who is in a context of this socket; False if somebody does not."""
+        for context in list(self._contexts):
+            with suppress(Exception):  # whoever waits in it gets `Closed`, and closes it properly
+                _loaded[0].lib.nng_ctx_close(context.context)
+        with self._idle:
+            return self._idle.wait_for(lambda: not self._busy, LEAVE_S)
 
     def left_behind(self) -> list[object]:
         """See `journal.forks`: in a forked child a destructor would wait for threads that are not there."""
@@ -260,14 +313,14 @@ class Answerer(Listener):
         """One more question at a time."""
         context = self._raw.new_context()
         self._contexts.append(context)
-        return Slot(context, self._peers)
+        return Slot(self, context, self._peers)
 
 
 class Slot:
     """Where one question at a time is taken and answered. Of one thread."""
 
-    def __init__(self, context: Any, peers: Mapping[int, Peer]) -> None:
-        self._context, self._peers = context, peers
+    def __init__(self, socket: Socket, context: Any, peers: Mapping[int, Peer]) -> None:
+        self._socket, self._context, self._peers = socket, context, peers
 
     def take(self) -> tuple[bytes, Peer]:
         """The next question, and who asks.
@@ -275,7 +328,7 @@ class Slot:
         Raises:
             Closed: there will be none.
         """
-        message = _guarded(self._context.recv_msg)
+        message = self._socket.inside(self._context.recv_msg)
         pipe = message.pipe
         return message.bytes, self._peers.get(0 if pipe is None else pipe.id, Peer(0))
 
@@ -286,7 +339,7 @@ class Slot:
             Closed: the socket was closed.
         """
         try:
-            _guarded(lambda: self._context.send(reply))
+            self._socket.inside(lambda: self._context.send(reply))
         except TimedOut:
             log.debug("nobody took an answer")
 
@@ -370,10 +423,6 @@ def _server_config(library: Any, tls: ServerTls) -> Any:
     return config
 
 
-_kept: list[Any] = []
-"""TLS configurations: the library does not hold them, and their destructors would free them under a socket."""
-
-
 # ------------------------------------------------------------------ clients
 
 
@@ -412,7 +461,9 @@ class Listening(Socket):
 
 
 class Asker(Socket):
-    """Asks a host, any number of questions at a time. Reconnects by itself."""
+    """Asks a host, any number of questions at a time. It is closed when the connection is lost, so that whoever waits
+    for an answer that cannot come any more learns that at once.
+    """
 
     def __init__(self, address: str, *, tls: ClientTls | None, recv_bytes: int) -> None:
         library = pynng()
@@ -426,7 +477,14 @@ class Asker(Socket):
             )
         )
         super().__init__(raw)
+        raw.add_post_pipe_remove_cb(self._lost)
         _guarded(lambda: raw.dial(address, block=False))
+
+    def _lost(self, pipe: Any) -> None:
+        """On a thread of the library's, which waits for nobody; closing waits for it."""
+        if not self._is_closed and not _exiting:
+            with suppress(RuntimeError):  # the interpreter exits, and begins no threads
+                threading.Thread(target=self.close, name="executus-losing", daemon=True).start()
 
     def ask(self, frame: bytes, timeout_s: float) -> bytes:
         """Ask one question. Blocks.
@@ -454,20 +512,24 @@ class Asker(Socket):
                     raise
 
     def _exchange(self, frame: bytes, timeout_s: float) -> bytes:
-        if self.closed:
-            raise Closed
         wait_ms = max(1, round(timeout_s * 1000))
         library = pynng()
 
         def exchange() -> bytes:
             with self._raw.new_context() as context:
-                for option in (b"send-timeout", b"recv-timeout"):
-                    library.check_err(library.lib.nng_ctx_set_ms(context.context, option, wait_ms))
-                context.send(frame)
-                reply: bytes = context.recv()
-                return reply
+                self._contexts.append(context)
+                try:
+                    if self._is_closed:
+                        raise Closed  # after it was added: whoever closes has seen it, or this sees that it is closed
+                    for option in (b"send-timeout", b"recv-timeout"):
+                        library.check_err(library.lib.nng_ctx_set_ms(context.context, option, wait_ms))
+                    context.send(frame)
+                    reply: bytes = context.recv()
+                    return reply
+                finally:
+                    self._contexts.remove(context)
 
-        found: bytes = _guarded(exchange)
+        found: bytes = self.inside(exchange)
         return found
 
 
