@@ -35,10 +35,8 @@ LOOK_UP_S: Final = 0.5
 RECONNECT_MS: Final = (50, 1000)
 
 _open: set[Socket] = set()
-_kept: list[Any] = []
-"""What must not be destroyed while the process lives: TLS configurations, which the library does not hold, and whose
-destructors would free them under a socket; and sockets that somebody is in.
-"""
+_left: list[Any] = []
+"""Sockets that somebody did not come out of: never destroyed."""
 _lock = threading.RLock()  # also for a handler of signals that comes in the middle of a close
 _loaded: list[Any] = []
 _forked = False
@@ -140,19 +138,23 @@ class Socket:
         """Let go: whoever waits on it gets `Closed`. May be repeated, from any thread; nothing in a forked child."""
         if _forked:
             return
-        with _lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            _open.discard(self)
-        forks.unregister(self)
-        if not self._is_left():
-            _kept.append(self._raw)  # somebody does not come out: rather a socket too many than a process less
-            return
+        token = object()
+        _inside.add(token)  # before it is looked at: the library is not finished under whoever closes
         try:
-            self._raw.close()
+            with _lock:
+                if self._is_closed:
+                    return
+                self._is_closed = True
+                _open.discard(self)
+            forks.unregister(self)
+            if self._is_left():
+                self._raw.close()
+            else:
+                _left.append(self._raw)  # somebody does not come out: rather a socket too many than a process less
         except Exception:  # nobody is there to be told, and nothing is left to do
             log.debug("closing a socket failed", exc_info=True)
+        finally:
+            _inside.discard(token)
 
     def inside(self, call: Callable[[], Any]) -> Any:
         """`call` does something with a context of this socket. While it does, the socket is not closed: the library
@@ -421,6 +423,10 @@ def _server_config(library: Any, tls: ServerTls) -> Any:
     )
     _kept.append(config)
     return config
+
+
+_kept: list[Any] = []
+"""TLS configurations: the library does not hold them, and their destructors would free them under a socket."""
 
 
 # ------------------------------------------------------------------ clients
