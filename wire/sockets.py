@@ -32,6 +32,8 @@ log = logging.getLogger("executus.wire")
 MOST_PATH: Final = 107
 """Bytes of the path of a Unix socket."""
 LOOK_UP_S: Final = 0.5
+MEET_S: Final = 0.25
+"""Seconds that a client has to connect before it is closed all the same."""
 RECONNECT_MS: Final = (50, 1000)
 
 _open: set[Socket] = set()
@@ -432,7 +434,23 @@ _kept: list[Any] = []
 # ------------------------------------------------------------------ clients
 
 
-class Listening(Socket):
+class Client(Socket):
+    """A socket that connects, in the background, to one address."""
+
+    def __init__(self, raw: Any, address: str) -> None:
+        super().__init__(raw)
+        self._met = threading.Event()
+        raw.add_post_pipe_connect_cb(lambda pipe: self._met.set())
+        _guarded(lambda: raw.dial(address, block=False))
+
+    def close(self) -> None:
+        """Let go. Not in the middle of connecting, if it can be helped: the library loses a descriptor then."""
+        if not _forked and not self._is_closed:
+            self._met.wait(MEET_S)
+        super().close()
+
+
+class Listening(Client):
     """Hears what a host tells everybody. Reconnects by itself."""
 
     def __init__(self, address: str, *, tls: ClientTls | None, recv_bytes: int) -> None:
@@ -447,8 +465,7 @@ class Listening(Socket):
                 tls_config=None if tls is None else _client_config(library, tls),
             )
         )
-        super().__init__(raw)
-        _guarded(lambda: raw.dial(address, block=False))
+        super().__init__(raw, address)
 
     def take(self, timeout_s: float) -> bytes:
         """The next frame.
@@ -466,7 +483,7 @@ class Listening(Socket):
         return found
 
 
-class Asker(Socket):
+class Asker(Client):
     """Asks a host, any number of questions at a time. It is closed when the connection is lost, so that whoever waits
     for an answer that cannot come any more learns that at once.
     """
@@ -482,9 +499,8 @@ class Asker(Socket):
                 tls_config=None if tls is None else _client_config(library, tls),
             )
         )
-        super().__init__(raw)
         raw.add_post_pipe_remove_cb(self._lost)
-        _guarded(lambda: raw.dial(address, block=False))
+        super().__init__(raw, address)
 
     def _lost(self, pipe: Any) -> None:
         """On a thread of the library's, which waits for nobody; closing waits for it."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -107,3 +108,21 @@ def test_a_card_of_a_host_that_is_gone_keeps_nobody_from_its_successor(wire_home
         run.steer("on")
         assert run.status == "running"
     attached.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="descriptors are counted as Linux shows them")
+def test_no_descriptor_is_lost_with_a_follower_that_is_closed_at_once(wire_home: Path) -> None:  # noqa: F811
+    def descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with HostProcess(wire_home / "runs.db", "patient"):
+        with attach(wire_home / "runs.db", host=True) as one, one.follow() as events:
+            next(events)
+        before = descriptors()
+        for _ in range(150):
+            with attach(wire_home / "runs.db", host=True) as one, one.follow() as events:
+                next(events)
+        until = time.monotonic() + 10
+        while descriptors() > before + 1 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert descriptors() <= before + 1
