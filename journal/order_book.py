@@ -9,7 +9,11 @@ import logging
 import os
 import sqlite3
 import threading
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from ..errors import JournalUnavailable
 from ..ports.orders import Fate, KeptOrder
@@ -18,10 +22,17 @@ from . import forks
 log = logging.getLogger("executus.journal")
 
 MOST_KEPT: Final = 100_000
-"""Rows; the oldest go."""
+"""Orders that were taken; the oldest go."""
+MOST_REFUSED: Final = 20_000
+"""Rows of what was refused. They are counted for themselves: whoever is refused pushes no order out."""
 SWEEP_EVERY: Final = 500
 SAME_US: Final = 60_000_000
 """Refusals of one kind within a minute of the first are one row."""
+MOST_KINDS: Final = 256
+"""Such rows that are counted at a time; of more, only the kind is told."""
+COUNT_AT_ONCE: Final = 16
+"""So many of a row are stored as they come; then it is stored once a second: a sync for each would delay orders."""
+COUNT_US: Final = 1_000_000
 BUSY_S: Final = 5.0
 
 _COLUMNS: Final = "number, id, at_us, grant_name, role, by_words, peer, ask, run, fate, kind, told, times"
@@ -44,6 +55,16 @@ def orders_path(journal: str | os.PathLike[str]) -> str:
     return os.fspath(journal) + ".orders"
 
 
+@dataclass
+class _Counted:
+    """Refusals of one kind. number: of their row. since_us: of the first. stored: how many of `times` the row says."""
+
+    number: int
+    since_us: int
+    times: int = 1
+    stored: int = 1
+
+
 class SqliteOrderBook:
     """See `ports.orders.OrderBook`. path: of the journal; None keeps them in memory.
 
@@ -55,7 +76,8 @@ class SqliteOrderBook:
         forks.check()
         self._lock = threading.Lock()
         self._since_sweep = 0
-        self._last: tuple[tuple[str, ...], int, int] | None = None
+        self._counted: dict[tuple[str, ...], _Counted] = {}
+        self._counted_us = 0
         where = ":memory:" if path is None else orders_path(path)
         try:
             if path is not None:
@@ -98,20 +120,56 @@ class SqliteOrderBook:
 
     def refuse(self, order: KeptOrder) -> None:
         """See `OrderBook`."""
-        same = (order.grant, order.peer, order.ask, order.run, order.kind)
+        order = msgspec.structs.replace(order, id="")
         with self._lock:
             try:
-                last = self._last
-                if last is not None and last[0] == same and order.at_us - last[2] < SAME_US and not order.id:
-                    self._connection.execute("UPDATE orders SET times = times + 1 WHERE number = ?", (last[1],))
+                if not 0 <= order.at_us - self._counted_us < COUNT_US:
+                    self._store_counts()
+                    self._counted_us = order.at_us
+                    self._counted = {
+                        same: one for same, one in self._counted.items() if 0 <= order.at_us - one.since_us < SAME_US
+                    }
+                same = (order.grant, order.peer, order.ask, order.run, order.kind)
+                counted = self._of_one_kind(same, order.at_us)
+                if counted is None and len(self._counted) >= MOST_KINDS:
+                    order = KeptOrder(at_us=order.at_us, peer="several", fate="refused", kind=order.kind)
+                    same = ("", order.peer, "", "", order.kind)
+                    counted = self._of_one_kind(same, order.at_us)
+                if counted is None:
+                    found = self._connection.execute(_INSERT, _values(order))
+                    self._counted[same] = _Counted(found.lastrowid or 0, order.at_us)
+                    self._sweep()
                     return
-                if order.id and self._find(order.id) is not None:
-                    return
-                found = self._connection.execute(_INSERT, _values(order))
-                self._last = (same, found.lastrowid or 0, order.at_us)
-                self._sweep()
+                counted.times += 1
+                if counted.times <= COUNT_AT_ONCE:
+                    self._store_count(counted)
             except sqlite3.Error as error:
                 log.warning("a refusal cannot be kept: %s", error)
+
+    def _of_one_kind(self, same: tuple[str, ...], now_us: int) -> _Counted | None:
+        """The row that counts these, if it was begun within a minute."""
+        counted = self._counted.get(same)
+        if counted is not None and not 0 <= now_us - counted.since_us < SAME_US:
+            self._store_count(counted)
+            del self._counted[same]
+            return None
+        return counted
+
+    def _store_counts(self) -> None:
+        """Store what was counted, in one transaction."""
+        if not self._counted:
+            return
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for counted in self._counted.values():
+                self._store_count(counted)
+        finally:
+            self._connection.execute("COMMIT")
+
+    def _store_count(self, counted: _Counted) -> None:
+        if counted.times > counted.stored:
+            self._connection.execute("UPDATE orders SET times = ? WHERE number = ?", (counted.times, counted.number))
+            counted.stored = counted.times
 
     def find(self, id: str) -> KeptOrder | None:
         """See `OrderBook`."""
@@ -126,6 +184,7 @@ class SqliteOrderBook:
         sql = f"SELECT {_COLUMNS} FROM orders WHERE number > ? ORDER BY number LIMIT ?"
         with self._lock:
             try:
+                self._store_counts()
                 return [_order(row) for row in self._connection.execute(sql, (after, limit))]
             except sqlite3.Error as error:
                 raise JournalUnavailable(f"orders cannot be read now: {error}") from error
@@ -134,6 +193,8 @@ class SqliteOrderBook:
         """See `OrderBook`."""
         forks.unregister(self)
         with self._lock:
+            with suppress(sqlite3.Error):  # closed before, or no room: a count is lost
+                self._store_counts()
             self._connection.close()
 
     def _find(self, id: str) -> KeptOrder | None:
@@ -144,9 +205,9 @@ class SqliteOrderBook:
         self._since_sweep += 1
         if self._since_sweep >= SWEEP_EVERY:
             self._since_sweep = 0
-            self._connection.execute(
-                "DELETE FROM orders WHERE number <= (SELECT max(number) FROM orders) - ?", (MOST_KEPT,)
-            )
+            for which, most in (("id <> ''", MOST_KEPT), ("id = ''", MOST_REFUSED)):
+                newest = f"SELECT number FROM orders WHERE {which} ORDER BY number DESC LIMIT 1 OFFSET ?"
+                self._connection.execute(f"DELETE FROM orders WHERE {which} AND number <= ({newest})", (most,))
 
 
 def read_orders(path: str | os.PathLike[str], after: int = 0, limit: int = 1000) -> list[KeptOrder]:

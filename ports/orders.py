@@ -11,8 +11,8 @@ Fate: TypeAlias = Literal["under way", "done", "refused", "failed", "unknown"]
 
 
 class KeptOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """An order, or some that were refused for one reason. id: of the order; "" for what was refused before anybody
-    looked at it. number: of the row. at_us: wall clock. grant, role, by: who, and in whose own words. peer: the process
+    """An order, or some that were refused for one reason. id: of the order; "" for what was refused and not taken.
+    number: of the row. at_us: wall clock. grant, role, by: who, and in whose own words. peer: the process
     it came from. ask: what was asked. run: about which run. kind, told: the refusal's kind, and what was answered.
     times: how often.
     """
@@ -48,7 +48,9 @@ class OrderBook(Protocol):
         ...
 
     def refuse(self, order: KeptOrder) -> None:
-        """Keep a refusal; those of one kind and grant in a row are counted. What cannot be kept is only logged."""
+        """Keep a refusal. Those of one kind, from one process and about one run within a minute are one row that is
+        counted; counts of a flood may be a second late. What cannot be kept is only logged.
+        """
         ...
 
     def find(self, id: str) -> KeptOrder | None:

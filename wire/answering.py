@@ -31,11 +31,12 @@ from ..ports import Journal, LiveHost
 from ..ports.orders import Fate, KeptOrder, OrderBook
 from .critics import Critics
 from .frames import WireEvent, on_the_wire, size_of
-from .gate import Gate
+from .gate import Gate, Turned
 from .ordering import checked, give
 from .requests import (
     PAGE_BYTES,
     PAGE_EVENTS,
+    READS,
     URGENT,
     VERSION,
     AnyReply,
@@ -63,6 +64,7 @@ from .requests import (
     Session,
     Standing,
     Stands,
+    Start,
     Unheard,
     Welcome,
     Who,
@@ -75,6 +77,12 @@ log = logging.getLogger("executus.wire")
 ORDERS_AT_ONCE: Final = 8
 """Orders under way at most; kills and cancels are not counted."""
 
+READS_AT_ONCE: Final = 4
+"""Questions under way at most: more would only wait for each other, and orders for them."""
+
+MOST_TOLD: Final = 2000
+"""Characters of a reason that are told and kept."""
+
 CALLERS_KEPT: Final = 50_000
 """Runs whose caller is remembered."""
 
@@ -85,7 +93,8 @@ class Desk:
     """Answers frames for one opening of a host.
 
     host: the runtime. journal: what it stores. agents: names of what can be started. mask: masks secrets in texts.
-    wall_us: the wall clock. program: the version of executus.
+    wall_us: the wall clock, for what is kept. steady_us: the clock of the windows of requests, which never jumps.
+    program: the version of executus.
     """
 
     def __init__(
@@ -100,13 +109,15 @@ class Desk:
         agents: Sequence[str],
         mask: Callable[[str], str],
         wall_us: Callable[[], int],
+        steady_us: Callable[[], int],
         program: str,
     ) -> None:
         self._host, self._journal, self._book, self._gate, self._critics = host, journal, book, gate, critics
         self._boot, self._agents, self._program = boot, tuple(agents), program
-        self._mask, self._wall_us = mask, wall_us
+        self._mask, self._wall_us, self._steady_us = mask, wall_us, steady_us
         self._entering = threading.Lock()
         self._under_way = threading.Semaphore(ORDERS_AT_ONCE)
+        self._looking = threading.Semaphore(READS_AT_ONCE)
         self._owners = threading.Lock()
         self._callers: OrderedDict[str, str] = OrderedDict()
         self.closing = False
@@ -123,27 +134,41 @@ class Desk:
 
     def _answer(self, frame: bytes, peer: Peer) -> AnyReply:
         with self._entering:
-            admitted = self._gate.admit(frame, peer.number, self._wall_us())
-        if isinstance(admitted, Refused):
-            kind, why = admitted.kind, admitted.why
-            now_us = self._wall_us()
-            self._book.refuse(KeptOrder(at_us=now_us, peer=peer.said, fate="refused", kind=kind, told=why))
-            return admitted
+            admitted = self._gate.admit(frame, peer.key, self._steady_us())
         grant, request = admitted.grant, admitted.request
+        if isinstance(admitted, Turned):
+            refused = msgspec.structs.replace(admitted.reply, why=self._mask(admitted.reply.why)[:MOST_TOLD])
+            return self._refused(self._kept(request, grant, peer), refused)
+        assert request is not None
         if self.closing:
-            return Refused(kind="closing", why="this host is closing; its runs go on when it is opened again")
+            refused = Refused(kind="closing", why="this host is closing; its runs go on when it is opened again")
+            if isinstance(request, Order):
+                self._refused(self._kept(request, grant, peer), refused)
+            return refused
         if grant is None:
-            return Welcome(version=VERSION, boot=self._boot, now_us=self._wall_us(), program=self._program)
+            return self._welcome()
         try:
             if isinstance(request, Order):
                 return self._ordered(request, grant, peer)
+            if isinstance(request, READS):
+                return self._looked(request, grant, peer)
             return self._read(request, grant, peer)
         except Exception as error:
             refused = refusal_of(error, self._mask)
-            if not isinstance(request, Order):
-                kept = self._kept(request, grant, peer)
-                self._book.refuse(msgspec.structs.replace(kept, id="", fate="refused", **_of(refused)))
-            return refused
+            if isinstance(request, Order):
+                return refused
+            return self._refused(self._kept(request, grant, peer), refused)
+
+    def _welcome(self) -> Welcome:
+        return Welcome(version=VERSION, boot=self._boot, now_us=self._steady_us(), program=self._program)
+
+    def _looked(self, request: AnyRequest, grant: Grant, peer: Peer) -> AnyReply:
+        if not self._looking.acquire(blocking=False):
+            return Refused(kind="busy", why=f"{READS_AT_ONCE} questions are under way; ask again")
+        try:
+            return self._read(request, grant, peer)
+        finally:
+            self._looking.release()
 
     # -------------------------------------------------------------- reading
 
@@ -151,7 +176,7 @@ class Desk:
         journal = self._journal
         match request:
             case Hello():
-                return Welcome(version=VERSION, boot=self._boot, now_us=self._wall_us(), program=self._program)
+                return self._welcome()
             case Who():
                 agents = self._agents if grant.role in ("owner", "operator") else ()
                 live = self._host.live_runs if not grant.caller else 0
@@ -241,10 +266,11 @@ class Desk:
         kept = self._kept(order, grant, peer)
         known = self._book.find(order.id)
         if known is not None and not order.check:
-            return self._told(known, grant)
+            return self._taken_before(known, kept, grant)
         urgent = isinstance(order, URGENT)
         if not urgent and not self._under_way.acquire(blocking=False):
-            return self._refused(kept, Refused(kind="busy", why=f"{ORDERS_AT_ONCE} orders are under way; ask again"))
+            busy = Refused(kind="busy", why=f"{ORDERS_AT_ONCE} orders are under way; ask again")
+            return self._refused(kept, busy)
         try:
             return self._carried_out(order, grant, kept)
         finally:
@@ -256,16 +282,18 @@ class Desk:
             order = checked(order, grant)
             if isinstance(order, RunOrder):
                 self._must_see(grant, order.run)
+            elif isinstance(order, Start) and order.agent not in self._agents:
+                raise UnknownAgent(order.agent, self._agents)
         except Exception as error:
             return self._refused(kept, refusal_of(error, self._mask))
         if order.check:
             try:
                 return give(self._host, order, grant, self._owners)
             except Exception as error:
-                return refusal_of(error, self._mask)
+                return self._refused(kept, refusal_of(error, self._mask))
         known = self._book.take(kept)
         if known is not None:
-            return self._told(known, grant)
+            return self._taken_before(known, kept, grant)
         try:
             done = give(self._host, order, grant, self._owners)
         except Exception as error:
@@ -277,17 +305,25 @@ class Desk:
         return done
 
     def _refused(self, kept: KeptOrder, refused: Refused) -> Refused:
-        self._book.refuse(msgspec.structs.replace(kept, fate="refused", **_of(refused)))
+        """Keep a refusal, without the order's id: given again, it is looked at again."""
+        self._book.refuse(msgspec.structs.replace(kept, id="", fate="refused", **_of(refused)))
         return refused
+
+    def _taken_before(self, known: KeptOrder, kept: KeptOrder, grant: Grant) -> AnyReply:
+        """The answer to an order whose id was taken before: its outcome, if it is the same order of the same grant."""
+        refused: Refused | None = None
+        if known.grant != grant.name:
+            refused = Refused(kind="forbidden", why="this order is another grant's")
+        elif known.ask != kept.ask or (kept.run and known.run != kept.run):
+            refused = Refused(kind="refused", why="another order was given with this id")
+        return self._told(known) if refused is None else self._refused(kept, refused)
 
     def _fate(self, id: str, grant: Grant) -> AnyReply:
         known = self._book.find(id)
-        return Unheard() if known is None or known.grant != grant.name else self._told(known, grant)
+        return Unheard() if known is None or known.grant != grant.name else self._told(known)
 
-    def _told(self, known: KeptOrder, grant: Grant) -> AnyReply:
+    def _told(self, known: KeptOrder) -> AnyReply:
         """What became of an order that was taken before."""
-        if known.grant != grant.name:
-            return Refused(kind="forbidden", why="this order is another grant's")
         if known.fate == "done":
             return Done(run=known.run, told=known.told)
         if known.fate == "under way":
@@ -297,33 +333,34 @@ class Desk:
             return Refused(kind="unknown", why=why, run=known.run)
         return Refused(kind=msgspec.convert(known.kind or "refused", Kind), why=known.told, run=known.run)
 
-    def _kept(self, request: AnyRequest | Order, grant: Grant, peer: Peer) -> KeptOrder:
+    def _kept(self, request: AnyRequest | Order | None, grant: Grant | None, peer: Peer) -> KeptOrder:
         order = request if isinstance(request, Order) else None
-        run = getattr(request, "run", "")
         return KeptOrder(
             id="" if order is None else order.id,
             at_us=self._wall_us(),
-            grant=grant.name,
-            role=grant.role,
+            grant="" if grant is None else grant.name,
+            role="" if grant is None else grant.role,
             by="" if order is None else self._mask(order.by),
             peer=peer.said,
-            ask=str(type(request).__struct_config__.tag),
-            run=run,
+            ask="" if request is None else str(type(request).__struct_config__.tag),
+            run=self._mask(getattr(request, "run", "")),
         )
 
 
 def refusal_of(error: Exception, mask: Callable[[str], str]) -> Refused:
     """What a client is told of an error of the host's. What nobody foresaw is logged, and not told."""
-    why = mask(str(error))[:2000]
+    why = mask(str(error))[:MOST_TOLD]
     match error:
         case UnknownRun():
             return Refused(kind="unknown-run", why=why, run=error.run_id)
         case UnknownAgent():
             return Refused(kind="unknown-agent", why=why, names=(error.name, *error.known))
         case MessageRefused():
-            return Refused(kind="refused", why=mask(error.why), run=error.run_id)
+            return Refused(kind="refused", why=mask(error.why)[:MOST_TOLD], run=error.run_id)
         case BudgetSpent():
-            return Refused(kind="budget-spent", why=mask(error.why), run=error.run_id, names=(error.caller,))
+            return Refused(
+                kind="budget-spent", why=mask(error.why)[:MOST_TOLD], run=error.run_id, names=(error.caller,)
+            )
         case ControlRefused():
             return Refused(kind=msgspec.convert(error.kind, Kind), why=why)
         case Overloaded():

@@ -26,8 +26,11 @@ from .terms import OPERATOR, Grant, Listen
 
 log = logging.getLogger("executus.wire")
 
-WORKERS: Final = 16
-"""Threads that answer: more than may wait for orders, so that a kill is always heard."""
+WORKERS: Final = 20
+"""Threads that answer: more than orders, questions and critics may keep waiting, so that a kill is always heard."""
+
+AGAIN_S: Final = 0.05
+"""Pause of a thread that answers, after it has failed."""
 
 
 class HostWire:
@@ -70,6 +73,7 @@ class HostWire:
             agents=agents,
             mask=mask,
             wall_us=wall_us,
+            steady_us=steady(wall_us()),
             program=program,
         )
         self._closing = threading.Lock()
@@ -145,13 +149,17 @@ class HostWire:
 
     def _work(self, slot: Slot) -> None:
         try:
-            while True:
-                frame, peer = slot.take()
-                slot.answer(self._desk.answer(frame, peer))
-        except Closed:
-            pass
-        except Exception:
-            log.exception("a thread that answers other processes has failed")
+            while not self._answerer.closed:
+                try:
+                    frame, peer = slot.take()
+                    slot.answer(self._desk.answer(frame, peer))
+                except Closed:
+                    if not self._answerer.closed:  # the library said so of one question only
+                        time.sleep(AGAIN_S)
+                except Exception:
+                    if not self._answerer.closed:
+                        log.exception("answering another process failed")
+                        time.sleep(AGAIN_S)
         finally:
             slot.close()
 
@@ -182,6 +190,12 @@ class HostWire:
                 let_go = let_go and not worker.is_alive()
         self._book.close()
         return let_go
+
+
+def steady(now_us: int) -> Callable[[], int]:
+    """A clock that begins at `now_us`, and which nobody sets: requests would be let in twice if it went back."""
+    begun = time.monotonic_ns() // 1000
+    return lambda: now_us + time.monotonic_ns() // 1000 - begun
 
 
 def next_port(address: str) -> str:

@@ -25,11 +25,14 @@ from ..errors import (
 from . import places
 from .host import next_port
 from .requests import (
+    FRAME_BYTES,
+    READS,
     REPLY_BYTES,
     VERSION,
     AnyReply,
     AnyRequest,
     Done,
+    GiveReview,
     Hello,
     Order,
     Outcome,
@@ -158,6 +161,11 @@ class Line:
             if isinstance(reply, kind):
                 return reply
             if isinstance(reply, Refused):
+                # What was sent twice by the library, or is one too many now, is asked anew.
+                again = reply.kind == "replayed" or (reply.kind == "busy" and isinstance(request, READS))
+                if again and time.monotonic() < until:
+                    time.sleep(AGAIN_S)
+                    continue
                 raise error_of(reply)
             raise ControlRefused("version", f"the host answered with {type(reply).__name__}, not {kind.__name__}")
 
@@ -206,9 +214,11 @@ class Line:
         """
         check_fork()
         asker, where, boot, ahead_us = self._met(until)
-        now_us = time.time_ns() // 1000 + ahead_us
+        now_us = time.monotonic_ns() // 1000 + ahead_us
         token = where.token
         frame = signed(key_of(token), boot, grant_of(token), now_us, _encode(request), version=VERSION)
+        if len(frame) > FRAME_BYTES:  # a host would drop the connection
+            raise ControlRefused("oversize", f"a request has at most {FRAME_BYTES:,} bytes, this one {len(frame):,}")
         # Not longer than it takes to notice that the host is another one by now, and never beyond the end. What became
         # of an order that takes longer is asked for.
         patience = max(0.05, min(until - time.monotonic(), getattr(request, "wait_s", 0.0) + HELLO_S))
@@ -225,6 +235,11 @@ class Line:
             raise ControlRefused("malformed", f"the host's answer cannot be read: {error}") from None
         if isinstance(reply, Refused) and reply.kind == "unauthenticated" and self._is_new(asker, boot, until):
             raise _Missed("the host was opened anew", may_be_heard=False)
+        if isinstance(reply, Refused) and reply.kind == "expired" and not isinstance(request, GiveReview):
+            self._forget(asker)  # this machine slept, or was stopped: learn anew what time it is there
+            if time.monotonic() < until:
+                time.sleep(AGAIN_S)
+                raise _Missed("the clocks differ", may_be_heard=False)
         if isinstance(reply, Refused) and reply.kind == "closing" and not isinstance(request, Order):
             self._forget(asker)
             time.sleep(AGAIN_S)
@@ -259,11 +274,7 @@ class Line:
                 hello = asker.ask(
                     unsigned(_encode(Hello()), version=VERSION), max(0.05, min(HELLO_S, until - time.monotonic()))
                 )
-                reply = _decode(hello)
-                if isinstance(reply, Refused):
-                    raise error_of(reply)
-                if not isinstance(reply, Welcome):
-                    raise ControlRefused("version", "this is no host of executus")
+                reply = _welcomed(hello)
             except (HostUnreachable, TimedOut, Closed) as error:
                 if asker is not None:
                     asker.close()
@@ -280,7 +291,7 @@ class Line:
             with self._lock:
                 before, self._asker = self._asker, asker
                 self._where, self._boot, self.program = where, reply.boot, reply.program
-                self._ahead_us = reply.now_us - time.time_ns() // 1000
+                self._ahead_us = reply.now_us - time.monotonic_ns() // 1000
             if before is not None and before is not asker:
                 before.close()
             return
@@ -302,6 +313,23 @@ class Line:
             if self._asker is asker:
                 self._asker = None
         asker.close()
+
+
+def _welcomed(hello: bytes) -> Welcome:
+    """What a host says of itself.
+
+    Raises:
+        ControlRefused: it is none, or speaks another version. Others: what it says against it.
+    """
+    try:
+        reply = _decode(hello)
+    except Exception:  # msgspec raises plain UnicodeDecodeError and RecursionError too
+        raise ControlRefused("version", "this is no host of executus") from None
+    if isinstance(reply, Refused):
+        raise error_of(reply)
+    if not isinstance(reply, Welcome) or reply.version != VERSION:
+        raise ControlRefused("version", "this is no host of executus that this version can talk to")
+    return reply
 
 
 class _Missed(Exception):

@@ -95,6 +95,7 @@ def put(room: Path, name: str, content: bytes) -> None:
     beside = room / f".{name}.{os.getpid()}"
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        os.fchmod(descriptor, 0o600)  # also one that a host left behind
         os.write(descriptor, content)
     finally:
         os.close(descriptor)

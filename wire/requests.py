@@ -30,6 +30,9 @@ PAGE_BYTES: Final = 1 << 20
 
 PAGE_EVENTS: Final = 512
 
+VERDICT_BYTES: Final = 48_000
+"""A critic's verdict has at most so many, as JSON."""
+
 Digits: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 Label: TypeAlias = Annotated[str, msgspec.Meta(max_length=64)]
 Name: TypeAlias = Annotated[str, msgspec.Meta(max_length=256)]
@@ -229,7 +232,7 @@ class GiveReview(Request, frozen=True, kw_only=True, tag="give-review"):
     needs = "operator"
     critic: Label
     review: OrderId
-    verdict: Annotated[str, msgspec.Meta(max_length=48_000)] = ""
+    verdict: Annotated[str, msgspec.Meta(max_length=VERDICT_BYTES)] = ""
     error: Words = ""
 
 
@@ -272,11 +275,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="reply"):
 
 
 class Welcome(Reply, frozen=True, kw_only=True, tag="welcome"):
-    """A host. boot: of this opening, for which requests are signed. now_us: its wall clock: a client's may be off."""
+    """A host. boot: of this opening, for which requests are signed. now_us: its clock: a client's may be off."""
 
     version: int
-    boot: str
-    now_us: int
+    boot: Label
+    now_us: Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
     program: str
 
 

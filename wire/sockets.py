@@ -34,6 +34,12 @@ MOST_PATH: Final = 107
 LOOK_UP_S: Final = 0.5
 MEET_S: Final = 0.25
 """Seconds that a client has to connect before it is closed all the same."""
+SAY_AGAIN_S: Final = 10.0
+ANSWER_MS: Final = 1000
+"""How long an answer may wait for a peer that takes the ones before it."""
+PATIENT: Final = 8
+"""Answers that may wait so long at a time; with more, others wait `HURRY_MS`, so that threads are left for the rest."""
+HURRY_MS: Final = 20
 RECONNECT_MS: Final = (50, 1000)
 
 _open: set[Socket] = set()
@@ -218,13 +224,16 @@ class Listener(Socket):
         self.when_left: Callable[[int], None] = lambda number: None
         """Told of a connection that is gone, on a thread of the library's; returns at once and never raises."""
         self._most = peers
+        self._made = False
         self._peers: dict[int, Peer] = {}
+        self._said_at = -SAY_AGAIN_S
         raw.recv_max_size = recv_bytes
         raw.add_pre_pipe_connect_cb(self._arrives)
         raw.add_post_pipe_remove_cb(self._leaves)
         try:
             self.path = address.removeprefix("ipc://") if address.startswith("ipc://") else ""
             self.address = self._listen(address, tls)
+            self._made = True
         except BaseException:
             self.close()
             raise
@@ -257,13 +266,25 @@ class Listener(Socket):
         return len(self._peers)
 
     def _arrives(self, pipe: Any) -> None:
-        """On a thread of the library's, before a connection counts."""
-        peer = peer_of(pipe) if self.path else Peer(pipe.id)
-        if len(self._peers) >= self._most or (self.path and peer.uid != os.getuid()):
-            log.warning("a connection was refused: %s", peer.said if self.path else "too many")
+        """On a thread of the library's, before a connection counts. What fails here would be let in: so it is not."""
+        try:
+            peer = peer_of(pipe) if self.path else Peer(pipe.id)
+            foreign = bool(self.path) and peer.uid != os.getuid()
+            if foreign or len(self._peers) >= self._most:
+                pipe.close()
+                self._turned_away(f"from {peer.said}" if foreign else "too many are connected")
+                return
+            self._peers[peer.number] = peer
+        except BaseException:
             pipe.close()
-            return
-        self._peers[peer.number] = peer
+            raise
+
+    def _turned_away(self, why: str) -> None:
+        """Say so, not more than once in a while: whoever is turned away comes again."""
+        now = time.monotonic()
+        if now - self._said_at >= SAY_AGAIN_S:
+            self._said_at = now
+            log.warning("a connection was refused: %s", why)
 
     def _leaves(self, pipe: Any) -> None:
         if self._peers.pop(pipe.id, None) is not None:
@@ -274,10 +295,10 @@ class Listener(Socket):
         return number in self._peers
 
     def close(self) -> None:
-        """Let go, and leave no file behind."""
+        """Let go, and leave no file behind; what was there before is not ours to remove."""
         was = self._is_closed
         super().close()
-        if self.path and not was and not _forked:
+        if self._made and self.path and not was and not _forked:
             try:
                 if stat.S_ISSOCK(os.lstat(self.path).st_mode):
                     Path(self.path).unlink()
@@ -306,25 +327,28 @@ class Answerer(Listener):
 
     def __init__(self, address: str, *, tls: ServerTls | None, peers: int, recv_bytes: int) -> None:
         super().__init__(
-            pynng().Rep0(send_timeout=1000),
+            pynng().Rep0(send_timeout=ANSWER_MS),
             address,
             tls=tls,
             peers=peers,
             recv_bytes=recv_bytes,
         )
+        self._answering: set[object] = set()
 
     def slot(self) -> Slot:
         """One more question at a time."""
         context = self._raw.new_context()
         self._contexts.append(context)
-        return Slot(self, context, self._peers)
+        return Slot(self, context, self._peers, self._answering)
 
 
 class Slot:
     """Where one question at a time is taken and answered. Of one thread."""
 
-    def __init__(self, socket: Socket, context: Any, peers: Mapping[int, Peer]) -> None:
-        self._socket, self._context, self._peers = socket, context, peers
+    def __init__(self, socket: Socket, context: Any, peers: Mapping[int, Peer], answering: set[object]) -> None:
+        self._socket, self._context, self._peers, self._answering = socket, context, peers, answering
+        self._patience_ms = ANSWER_MS
+        self._asker: Any = None
 
     def take(self) -> tuple[bytes, Peer]:
         """The next question, and who asks.
@@ -333,19 +357,34 @@ class Slot:
             Closed: there will be none.
         """
         message = self._socket.inside(self._context.recv_msg)
-        pipe = message.pipe
+        pipe = self._asker = message.pipe
         return message.bytes, self._peers.get(0 if pipe is None else pipe.id, Peer(0))
 
     def answer(self, reply: bytes) -> None:
-        """Answer it; if whoever asked is gone, nobody hears.
+        """Answer it; if whoever asked is gone, nobody hears. Whoever does not take its answers loses its connection: it
+        shall not keep one thread after the other waiting.
 
         Raises:
             Closed: the socket was closed.
         """
+        asker, self._asker = self._asker, None
+        self._answering.add(self)
         try:
+            self._be_patient(ANSWER_MS if len(self._answering) <= PATIENT else HURRY_MS)
             self._socket.inside(lambda: self._context.send(reply))
         except TimedOut:
             log.debug("nobody took an answer")
+            if asker is not None:
+                with suppress(Exception):  # another answer that it did not take came first
+                    asker.close()
+        finally:
+            self._answering.discard(self)
+
+    def _be_patient(self, wait_ms: int) -> None:
+        if wait_ms != self._patience_ms:
+            library = pynng()
+            library.check_err(library.lib.nng_ctx_set_ms(self._context.context, b"send-timeout", wait_ms))
+            self._patience_ms = wait_ms
 
     def close(self) -> None:
         """Called by its thread at the end: the library complains of a context that outlives its socket."""
@@ -360,6 +399,11 @@ class Peer:
     number: int
     uid: int = -1
     pid: int = -1
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """By which it is known again: the process, however often it connects, if that can be told."""
+        return ("process", self.pid) if self.pid > 0 else ("connection", self.number)
 
     @property
     def said(self) -> str:
@@ -388,8 +432,14 @@ def check_path(path: str) -> None:
     if len(os.fsencode(path)) > MOST_PATH:
         raise ListenRefused(f"{path}: the path of a socket has at most {MOST_PATH} bytes; choose a shorter one")
     parent = Path(path).parent
-    if not parent.is_dir():
+    try:
+        room = parent.stat()
+    except OSError as error:
+        raise ListenRefused(f"{path}: there is no directory {parent}") from error
+    if not stat.S_ISDIR(room.st_mode):
         raise ListenRefused(f"{path}: there is no directory {parent}")
+    if stat.S_IMODE(room.st_mode) & 0o022 and not room.st_mode & stat.S_ISVTX:
+        raise ListenRefused(f"{path}: others may change {parent}, and put their own socket there; choose another place")
     try:
         found = os.lstat(path)
     except FileNotFoundError:
@@ -417,21 +467,46 @@ def is_answered(path: str) -> bool:
 
 
 def _server_config(library: Any, tls: ServerTls) -> Any:
-    config = library.TLSConfig(
+    return _config(
+        library,
+        tls,
         library.TLSConfig.MODE_SERVER,
         cert_key_file=str(tls.cert_key),
         ca_files=None if tls.ca is None else [str(tls.ca)],
         auth_mode=None if tls.ca is None else library.TLSConfig.AUTH_MODE_REQUIRED,
     )
-    _kept.append(config)
-    return config
 
 
-_kept: list[Any] = []
-"""TLS configurations: the library does not hold them, and their destructors would free them under a socket."""
+def _config(library: Any, tls: ServerTls | ClientTls, mode: Any, **options: Any) -> Any:
+    """The TLS configuration of these terms, one for each state of their files: whoever looks for its host makes many
+    sockets.
+    """
+    files = [os.fspath(path) for path in (tls.ca, tls.cert_key) if path is not None]
+    key = (tls, *[Path(path).stat().st_mtime_ns if Path(path).exists() else 0 for path in files])
+    found = _configs.get(key)
+    if found is None:
+        # The library does not hold them: freed, they would be gone under a socket. And at the end it is gone before.
+        kind = type("KeptConfig", (library.TLSConfig,), {"__del__": lambda _: None})
+        found = _configs.setdefault(key, kind(mode, **options))
+    return found
+
+
+_configs: dict[object, Any] = {}
 
 
 # ------------------------------------------------------------------ clients
+
+
+def _must_be_ours(pipe: Any, address: str) -> None:
+    """On a thread of the library's: a connection to a host of another user's comes to nothing."""
+    try:
+        ours = peer_of(pipe).uid == os.getuid()
+    except BaseException:
+        pipe.close()
+        raise
+    if not ours:
+        pipe.close()
+        log.warning("%s is not this user's: nothing is asked there", address)
 
 
 class Client(Socket):
@@ -441,6 +516,8 @@ class Client(Socket):
         super().__init__(raw)
         self._met = threading.Event()
         raw.add_post_pipe_connect_cb(lambda pipe: self._met.set())
+        if address.startswith("ipc://"):
+            raw.add_pre_pipe_connect_cb(lambda pipe: _must_be_ours(pipe, address))
         _guarded(lambda: raw.dial(address, block=False))
 
     def close(self) -> None:
@@ -556,11 +633,14 @@ class Asker(Client):
 
 
 def _client_config(library: Any, tls: ClientTls) -> Any:
-    config = library.TLSConfig(
-        library.TLSConfig.MODE_CLIENT,
-        server_name=tls.server_name,
-        ca_files=[str(tls.ca)],
-        cert_key_file=None if tls.cert_key is None else str(tls.cert_key),
-    )
-    _kept.append(config)
-    return config
+    try:
+        return _config(
+            library,
+            tls,
+            library.TLSConfig.MODE_CLIENT,
+            server_name=tls.server_name,
+            ca_files=[str(tls.ca)],
+            cert_key_file=None if tls.cert_key is None else str(tls.cert_key),
+        )
+    except library.NNGException as error:
+        raise ValueError(f"ClientTls: the certificates in {tls.ca} or {tls.cert_key} cannot be used: {error}") from None

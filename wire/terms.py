@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..adapters.critics.outside import OutsideCritic
 
 NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MOST_PORT: Final = 65_534
 OPERATOR: Final = "operator"
 """The grant that every host makes for whoever may read its private directory."""
 
@@ -40,6 +41,8 @@ class Grant:
             raise ValueError(f"Grant, name: expected 1 to 64 letters, digits, - or _, got {self.name!r}")
         if self.role not in ROLES:
             raise ValueError(f"Grant, role: expected one of {', '.join(ROLES)}, got {self.role!r}")
+        if not isinstance(self.token, str) or not self.token.isascii() or not (self.token or "x").isprintable():
+            raise ValueError("Grant, token: expected printable ASCII characters")
         if not isinstance(self.caller, str):
             raise TypeError(f"Grant, caller: expected a string, got {self.caller!r}")
         if self.role == "owner" and not self.caller:
@@ -111,6 +114,12 @@ class Listen:
             raise ValueError("Listen: over a network somebody must be let in by a token: grants=[Grant(...)]")
         if self.is_tcp and not re.fullmatch(r"tls\+tcp://[^/:]+:\d{1,5}", self.address):
             raise ValueError(f"Listen, address: expected tls+tcp://HOST:PORT, got {self.address!r}")
+        if self.is_tcp and int(self.address.rpartition(":")[2]) > MOST_PORT:
+            raise ValueError(f"Listen, address: expected a port up to {MOST_PORT}; the feed is at the next one")
+        if self.tls is not None and not self.is_tcp:
+            raise ValueError("Listen: tls is for tls+tcp://; a socket of this machine has none")
+        if not all(isinstance(grant, Grant) for grant in self.grants):
+            raise TypeError(f"Listen, grants: expected Grant(...), got {self.grants!r}")
         names = [grant.name for grant in self.grants]
         if len(set(names)) != len(names) or OPERATOR in names:
             raise ValueError(f"Listen, grants: each needs a name of its own, and none is {OPERATOR!r}")
