@@ -48,6 +48,8 @@ from .terms import ClientTls
 HELLO_S: Final = 2.0
 """Seconds that a host has to say that it is there."""
 AGAIN_S: Final = 0.1
+NOT_NOW: Final = ("busy", "too-many", "closing", "expired", "unauthenticated")
+"""Refusals of a question that say nothing of what it is about."""
 TOKEN_VARIABLE: Final = "EXECUTUS_TOKEN"  # noqa: S105 - the name of a variable
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -189,6 +191,10 @@ class Line:
                 if not sent:
                     raise HostUnreachable(f"the host does not answer: {missed}") from None
                 raise OutcomeUnknown(order.id, "the host does not answer any more") from None
+            except HostUnreachable as gone:
+                if not sent:
+                    raise
+                raise OutcomeUnknown(order.id, str(gone)) from None
             match reply:
                 case Done():
                     return reply
@@ -196,6 +202,10 @@ class Line:
                     sent = False  # nobody has heard it: give it again
                 case Refused(kind="replayed"):
                     sent = True
+                case Refused() if sent and reply.kind in NOT_NOW:  # the question, not the order
+                    if time.monotonic() >= until:
+                        raise OutcomeUnknown(order.id, f"the host does not say: {reply.why}") from None
+                    time.sleep(AGAIN_S)
                 case Refused(kind="not-yet") if time.monotonic() < until:
                     sent = True
                     time.sleep(AGAIN_S)
