@@ -63,9 +63,21 @@ HEADINGS: Final[dict[Kind, tuple[str, str, bool]]] = {
         "open the journal with a host that has it; a child goes on with its parent",
         True,
     ),
-    "forked": ("Forked, not begun", "Run.begin in a host that has its agent, or Run.cancel; nothing is wrong", False),
-    "approval": ("Waiting for somebody's yes or no", "answer with Run.approve or Run.deny in the host", True),
-    "input": ("Waiting for a person's message", "Run.send or Run.end in the host; nothing is wrong", False),
+    "forked": (
+        "Forked, not begun",
+        "`executus begin RUN`, or Run.begin in a host that has its agent, or cancel it; nothing is wrong",
+        False,
+    ),
+    "approval": (
+        "Waiting for somebody's yes or no",
+        "answer with `executus approve RUN` or `deny`, or Run.approve or Run.deny in the host",
+        True,
+    ),
+    "input": (
+        "Waiting for a person's message",
+        "`executus send RUN TEXT`, or Run.send or Run.end in the host; nothing is wrong",
+        False,
+    ),
     "suspended": ("Suspended: no host runs them", "open the journal with a Runtime that has their agents", True),
     "unknown-outcome": (
         "Tool calls whose outcome nobody knows",

@@ -26,7 +26,7 @@ def reading(db: Path) -> Generator[OutsideReader]:
     """The journal at `db`, for reading only; safe while a host writes."""
     if not db.exists():
         raise Unopened(f"there is no journal at {db}; make one with `executus demo`, or name another with --db")
-    journal = read_journal(db, encryption=_encryption())
+    journal = read_journal(db, encryption=encryption_here())
     try:
         yield journal
     finally:
@@ -36,14 +36,15 @@ def reading(db: Path) -> Generator[OutsideReader]:
 @contextmanager
 def owning(db: Path) -> Generator[Journal]:
     """The journal at `db`, for writing; made if there is none."""
-    journal = open_journal(db, encryption=_encryption())
+    journal = open_journal(db, encryption=encryption_here())
     try:
         yield journal
     finally:
         journal.close()
 
 
-def _encryption() -> Encryption | None:
+def encryption_here() -> Encryption | None:
+    """What opens sealed runs, if the environment has its key."""
     key = key_of_environment()
     return None if key is None else encryption_of(key)
 

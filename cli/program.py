@@ -13,12 +13,21 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from ..errors import ExecutusError, ImportRefused, JournalError, LogCorrupt, UnknownFact, UnknownRun
+from ..errors import (
+    ExecutusError,
+    ImportRefused,
+    JournalError,
+    LogCorrupt,
+    OutcomeUnknown,
+    UnknownFact,
+    UnknownRun,
+)
 
 OK: Final = 0
 PROBLEM: Final = 1
 USAGE: Final = 2
 NO_JOURNAL: Final = 3
+UNSETTLED: Final = 4
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
 
@@ -28,7 +37,8 @@ Exit codes:
   1    a problem was found: a run failed, a log does not verify, an import was refused,
        something needs a person
   2    wrong usage, or no such run
-  3    the journal cannot be opened
+  3    the journal cannot be opened, or no host answers
+  4    an order was given, and it is not known whether it was carried out
   130  interrupted with Ctrl-C
   141  the reader of the output went away (as in `| head`)"""
 
@@ -61,6 +71,12 @@ class Unopened(Failure):
     exit_code = NO_JOURNAL
 
 
+class Unsettled(Failure):
+    """An order was given, and nobody can say now whether it was carried out."""
+
+    exit_code = UNSETTLED
+
+
 class Commands(click.Group):
     """A group that turns our errors into one sentence and an exit code, and lets a broken pipe pass quietly."""
 
@@ -80,6 +96,8 @@ class Commands(click.Group):
             raise Misuse(str(error)) from error
         except JournalError as error:
             raise Unopened(str(error)) from error
+        except OutcomeUnknown as error:
+            raise Unsettled(str(error)) from error
         except ExecutusError as error:
             raise Failure(str(error)) from error
 
@@ -135,6 +153,8 @@ def executus(ctx: click.Context) -> None:
     Begin with:
       executus demo            review the Python files of a directory, one run each
       executus ps              list runs, newest first
+      executus top             what the runs of a live host do now
+      executus why RUN         what it waits for; then `steer`, `approve`, `extend`, `kill`
       executus show RUN        read one run; the last digits of its id are enough
       executus verify          check every log from its first event
       executus debug           step through runs in the browser
@@ -194,9 +214,10 @@ def demo(
 )
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show this many runs at most.")
 @click.option("--all", "everything", is_flag=True, help="Show every run.")
+@click.option("--hosts", is_flag=True, help="Instead: this user's hosts that listen, of any journal.")
 @db_option
 @json_option
-def ps(statuses: tuple[str, ...], limit: int, everything: bool, db: Path, as_json: bool) -> None:
+def ps(statuses: tuple[str, ...], limit: int, everything: bool, hosts: bool, db: Path, as_json: bool) -> None:
     """List runs, newest first.
 
     A status is one of ok, error, timeout, killed, cancelled, budget_exceeded and dry_run for a run that is over, else
@@ -208,7 +229,13 @@ def ps(statuses: tuple[str, ...], limit: int, everything: bool, db: Path, as_jso
       executus ps
       executus ps --status error --status timeout --all
       executus ps --json | jq -r .run
+      executus ps --hosts
     """
+    if hosts:
+        from .hosting import list_hosts
+
+        list_hosts(as_json=as_json)
+        return
     from .listing import list_runs
 
     list_runs(db, statuses=statuses, limit=None if everything else limit, as_json=as_json)
@@ -234,31 +261,6 @@ def show(run: str, full: bool, events: bool, db: Path, as_json: bool) -> None:
     from .showing import show_run
 
     show_run(db, run, full=full, events=events, as_json=as_json)
-
-
-@executus.command(short_help="Print the newest events.")
-@click.argument("run", required=False)
-@click.option("--follow", "-f", is_flag=True, help="Go on as events come; of one run, until it ends.")
-@click.option(
-    "--after", type=click.IntRange(min=0), help="Begin after this version of RUN, or position of the journal."
-)
-@click.option(
-    "--lines", "-n", type=click.IntRange(min=0), default=20, show_default=True, help="Begin with the last N events."
-)
-@db_option
-@json_option
-def tail(run: str | None, follow: bool, after: int | None, lines: int, db: Path, as_json: bool) -> None:
-    """Print the newest events of RUN, or of the whole journal, one a line.
-
-    \b
-    Examples:
-      executus tail --follow
-      executus tail 9f3c21aa --after 0
-      executus tail --follow --json | jq -c 'select(.tag=="run-finished")'
-    """
-    from .tailing import tail_events
-
-    tail_events(db, run, follow=follow, after=after, lines=lines, as_json=as_json)
 
 
 @executus.command("import", short_help="Take in recorded conversations.")
@@ -424,6 +426,7 @@ def verify(
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="List this many runs at most.")
 @click.option("--all", "everything", is_flag=True, help="List every run.")
 @click.option("--full", is_flag=True, help="Cut nothing to the width of the screen.")
+@click.option("--orders", is_flag=True, help="Instead: what was ordered from outside, and what became of it.")
 @db_option
 @json_option
 def audit(
@@ -436,6 +439,7 @@ def audit(
     limit: int,
     everything: bool,
     full: bool,
+    orders: bool,
     db: Path,
     as_json: bool,
 ) -> None:
@@ -445,13 +449,23 @@ def audit(
     It is read from the stored views (the file PATH.views beside the journal), which are brought up to date first when
     no host does that. They are plain SQL tables: `sqlite3 runs.db.views` reads them too.
 
+    --orders lists what other processes ordered or asked of a host and were refused, oldest first, of RUN or of all.
+
     \b
     Examples:
       executus audit --since 1d
+      executus audit --orders --since 1h
       executus audit --caller alice --status error --all
       executus audit 9f3c21aa
       executus audit --json | jq -c 'select(.type=="audit-sum" and .by=="agent")'
     """
+    if orders:
+        from .auditing_orders import audit_orders
+
+        if caller is not None or agent is not None or statuses:
+            raise Misuse("audit --orders: choose by RUN, --since and --until")
+        audit_orders(db, run, since=since, until=until, limit=None if everything else limit, as_json=as_json)
+        return
     from ..journal.views.asking import Chosen
     from .auditing import audit as print_audit
     from .auditing import checked_statuses

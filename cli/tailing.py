@@ -4,40 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
 from ..events import Event
-from ..journal import Subscription
+from ..ports import Journal
 from ..projections.telling import announce, tell
 from .opening import find_run, reading
+from .reaching import Target, reached
 from .shapes import event_shape, print_json
 from .words import coloured, cut, one_line, screen_width, short
 
 PAGE = 1000
 
 
-def tail_events(db: Path, digits: str | None, *, follow: bool, after: int | None, lines: int, as_json: bool) -> None:
+def tail_events(
+    target: Target, digits: str | None, *, follow: bool, after: int | None, lines: int, as_json: bool
+) -> None:
     """Print events of one run or of all, from `after` or the last `lines` ones; with `follow`, go on as they come."""
-    with reading(db) as journal:
-        run_id = find_run(journal, digits) if digits is not None else None
-        if after is None:
-            if run_id is not None:
-                summary = journal.run(run_id)
-                head = summary.version if summary is not None else 0
-            else:
-                head = journal.head()
-            after = max(0, head - lines)
-        if follow:
-            with Subscription(journal, run_id=run_id, after=after) as events:
-                _print(events, as_json)
-        elif run_id is not None:
-            _print(journal.read(run_id, after), as_json)
-        else:
-            while page := journal.scan(after, PAGE):
-                _print(page, as_json)
-                after = page[-1].position
+    if not follow and not target.host:
+        with reading(target.db) as journal:  # the file tells it without asking anybody
+            _tail(journal, digits, after, lines, as_json)
+        return
+    with reached(target) as attached:
+        if not follow:
+            _tail(attached.journal, digits, after, lines, as_json)
+            return
+        run_id, after = _from(attached.journal, digits, after, lines)
+        with attached.follow(run_id, since=after) as events:
+            _print(events, as_json)
+
+
+def _from(journal: Journal, digits: str | None, after: int | None, lines: int) -> tuple[str | None, int]:
+    run_id = find_run(journal, digits) if digits is not None else None
+    if after is not None:
+        return run_id, after
+    if run_id is not None:
+        summary = journal.run(run_id)
+        head = summary.version if summary is not None else 0
+    else:
+        head = journal.head()
+    return run_id, max(0, head - lines)
+
+
+def _tail(journal: Journal, digits: str | None, after: int | None, lines: int, as_json: bool) -> None:
+    run_id, after = _from(journal, digits, after, lines)
+    if run_id is not None:
+        _print(journal.read(run_id, after), as_json)
+        return
+    while page := journal.scan(after, PAGE):
+        _print(page, as_json)
+        after = page[-1].position
 
 
 def _print(events: Iterable[Event], as_json: bool) -> None:

@@ -54,6 +54,7 @@ def opened(data: Path, model: str | None, deliver_to: str, secret: str) -> Runti
         artifacts=DirectoryArtifacts(data / "artifacts"),
         record=lambda info: info.channel_id != "whisper",
         durable=lambda info: info.channel_id != "scratch",
+        listen="ipc",  # `executus top --db DIR/runs.db` and the like reach it
     )
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,12 @@ def start(db: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 def lines_of(result: Result) -> list[dict[str, Any]]:
     """The JSON lines of an output."""
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where hosts of the test listen: a directory of its own, whose name leaves room for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="x", dir="/tmp") as room:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", room)
+        monkeypatch.delenv("EXECUTUS_TOKEN", raising=False)
+        yield Path(room)
