@@ -15,7 +15,21 @@ from ..projections.watching import Wait, Watched, Word
 from .reaching import Target, reached, without_host
 from .shapes import iso, print_json
 from .watching import FromFile, Knows, Watching, knows_of
-from .words import WIDE_ENOUGH, age, coloured, count, cut, many, moment, one_line, padded, screen_width, short, width_of
+from .words import (
+    WIDE_ENOUGH,
+    age,
+    coloured,
+    count,
+    cut,
+    many,
+    moment,
+    one_line,
+    padded,
+    screen_width,
+    short,
+    span,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from ..wire.attached import Attached
@@ -24,9 +38,10 @@ HEADINGS: Final = ("RUN", "CALLER", "AGENT", "STEP", "NOW", "TOKENS", "COST", "L
 RIGHT: Final = ("STEP", "TOKENS", "COST", "LEFT")
 MOST: Final = {"CALLER": 12, "AGENT": 14, "NOW": 90, "CRITIC": 90}
 """Columns that a cell takes at most."""
-LEAVES: Final = ((105, "CRITIC"), (75, "COST"), (66, "CALLER"), (54, "TOKENS"), (46, "LEFT"))
-"""Width of the screen below which a column is left out."""
-LEAST_NOW: Final = 18
+LEAVES: Final = ("CRITIC", "COST", "TOKENS", "CALLER", "AGENT", "LEFT")
+"""Which column is left out first where the screen is narrow."""
+LEAST: Final = 22
+"""Columns that what a run does now has at least, if it needs them; and what its critic said."""
 ROOM_BESIDE: Final = 5
 """Lines of the screen that are not rows: where from, sums, a gap, the heading, how many more."""
 SOON_S: Final = 60.0
@@ -246,7 +261,7 @@ def told_now(wait: Wait, watched: Watched, now_us: int, clock_ms: int) -> str:
         case "asking":
             return f"asks {one_line(wait.name)} {lasts}"
         case "child":
-            return f"child {one_line(wait.name)} {lasts}" + (", which waits" if wait.waits else "")
+            return f"child {child_name(wait)} {lasts}" + (", which waits" if wait.waits else "")
         case "approval":
             return f"a yes to {one_line(wait.name)} {lasts}"
         case "message":
@@ -257,6 +272,11 @@ def told_now(wait: Wait, watched: Watched, now_us: int, clock_ms: int) -> str:
             return f"budget {lasts}"
         case "plan" | "step":
             return "the next step"
+
+
+def child_name(wait: Wait) -> str:
+    """The agent or skill that a call hands its work to."""
+    return one_line(wait.name.partition("__")[2] or wait.name)
 
 
 def _now(watched: Watched, status: str, why: str, now_us: int, clock_ms: int) -> str:
@@ -278,7 +298,7 @@ def _cells(watched: Watched, knows: Knows, now_us: int) -> dict[str, tuple[str, 
     shown = status
     if status == "running" and kinds & {"approval", "message", "begin", "budget", "retry"}:
         shown = "waiting"
-    left = "" if left_ms is None else age(left_ms / 1000) if left_ms > 0 else "over"
+    left = "" if left_ms is None else _left(left_ms / 1000)
     return {
         "RUN": (short(row.run_id), ""),
         "CALLER": (one_line(row.info.caller_id), ""),
@@ -292,6 +312,12 @@ def _cells(watched: Watched, knows: Knows, now_us: int) -> dict[str, tuple[str, 
     }
 
 
+def _left(seconds: float) -> str:
+    if seconds <= 0:
+        return "over"
+    return span(seconds) if 3600 <= seconds < 86_400 else age(seconds)
+
+
 def _told(word: Word) -> str:
     by = "" if word.by == "critic" else f"{one_line(word.by)} "
     return f"{by}{DID[word.kind]}" + (f": {one_line(word.text)}" if word.text else "")
@@ -299,21 +325,22 @@ def _told(word: Word) -> str:
 
 def table(rows: list[dict[str, tuple[str, str]]], width: int) -> list[str]:
     """The heading and the rows as lines of at most `width` columns; what has no room is left out or cut."""
-    left_out = {name for least, name in LEAVES if width < least}
-    if not any(row["CRITIC"][0] for row in rows):
-        left_out.add("CRITIC")
-    names = [name for name in HEADINGS if name not in left_out]
     widths = {
         name: min(MOST.get(name, WIDE_ENOUGH), max(len(name), *[width_of(row[name][0]) for row in rows]))
-        for name in names
+        for name in HEADINGS
     }
-    wide = [name for name in ("NOW", "CRITIC") if name in names]
-    rest = width - sum(widths[name] for name in names if name not in wide) - 2 * (len(names) - 1)
-    if sum(widths[name] for name in wide) > rest:
-        now = min(widths["NOW"], max(LEAST_NOW, rest if wide == ["NOW"] else rest * 3 // 5))
-        widths["NOW"] = now
-        if "CRITIC" in wide:
-            widths["CRITIC"] = max(1, rest - now)
+    names = [name for name in HEADINGS if name != "CRITIC" or any(row["CRITIC"][0] for row in rows)]
+    least = {name: min(widths[name], LEAST) if name in ("NOW", "CRITIC") else widths[name] for name in HEADINGS}
+    for name in LEAVES:
+        if name in names and sum(least[one] + 2 for one in names) - 2 > width:
+            names.remove(name)
+    rest = width - sum(widths[name] + 2 for name in names if name not in ("NOW", "CRITIC"))
+    if "CRITIC" not in names:
+        widths["NOW"] = max(1, min(widths["NOW"], rest))
+    else:
+        rest -= 2
+        widths["NOW"] = min(widths["NOW"], max(least["NOW"], rest // 2, rest - widths["CRITIC"]))
+        widths["CRITIC"] = min(widths["CRITIC"], rest - widths["NOW"])
     heading = "  ".join(padded(name, widths[name], name in RIGHT) for name in names).rstrip()
     lines = [click.style(cut(heading, width), bold=True)]
     for row in rows:

@@ -14,9 +14,9 @@ from .doctoring import HEADINGS
 from .opening import find_run
 from .reaching import Target, reached, without_host
 from .shapes import iso, print_json
-from .top import DID, wait_shape, word_shape
+from .top import DID, child_name, wait_shape, word_shape
 from .watching import NO_ROOM, Knows, knows_of
-from .words import coloured, cut, harmless, moment, one_line, screen_width, short, span
+from .words import coloured, cut, harmless, moment, one_line, short, span
 
 if TYPE_CHECKING:
     from ..wire.attached import Attached
@@ -136,7 +136,7 @@ class Asking:
             case "asking":
                 return f"what the tool {name} says of call {wait.call}, which a dead host left, {since}: {head}", ""
             case "child":
-                return f"its child {name}, run {wait.run_id}, {since}: {head}", ""
+                return f"its child {child_name(wait)}, run {wait.run_id}, {since}: {head}", ""
             case "approval":
                 asked = f': "{one_line(wait.question)}"' if wait.question else ""
                 until = ""
@@ -168,14 +168,13 @@ def knows_how(knows: Knows, watched: Watched) -> tuple[str, str]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    width = screen_width()
     step = f"step {found['step']} of at most {found['last_step']}"
     caller = f" for {one_line(found['caller'])}" if found["caller"] else ""
     click.echo(
         f"{found['run']}  {coloured(found['status'])}  {one_line(found['agent'])}{caller}, {step}"
         + (f"  ({found['note']})" if found["note"] else "")
     )
-    _print_waits(found, "  ", width)
+    _print_waits(found, "  ")
     left_s = found["deadline_in_s"]
     if left_s is not None:
         stands = "; its clock stands still" if found["status"] == "suspended" or _stands_still(found) else ""
@@ -184,7 +183,7 @@ def _print(found: dict[str, Any]) -> None:
     if found["critic"] is not None:
         critic = found["critic"]
         said = f": {one_line(critic['text'])}" if critic["text"] else ""
-        click.echo(cut(f"  last, {one_line(critic['by'])} {DID[critic['tag']]}{said}", width))
+        click.echo(f"  last, {one_line(critic['by'])} {DID[critic['tag']]}{said}")
 
 
 def _stands_still(found: dict[str, Any]) -> bool:
@@ -197,7 +196,7 @@ def _stands_still(found: dict[str, Any]) -> bool:
     )
 
 
-def _print_waits(found: dict[str, Any], margin: str, width: int) -> None:
+def _print_waits(found: dict[str, Any], margin: str) -> None:
     text = one_line(found["text"])
     if text:
         click.echo(f"{margin}{text}")
@@ -207,13 +206,13 @@ def _print_waits(found: dict[str, Any], margin: str, width: int) -> None:
     for one in found["waits"]:
         what = one["text"].partition(", since ") if halted else None
         told = f"it would go on with {what[0]}" if what else f"waits for {one['text']}"
-        click.echo(cut(f"{margin}{told}", max(40, width)))
+        click.echo(f"{margin}{told}")
         if one["do"]:
             click.echo(f"{margin}{click.style('→', fg='yellow')} {harmless(one['do'])}")
         child = one.get("child")
         if child:
             click.echo(f"{margin}  {short(child['run'])}  {coloured(child['status'])}")
-            _print_waits(child, margin + "    ", width)
+            _print_waits(child, margin + "    ")
         elif "child" in one:
             click.echo(f"{margin}  it is about to be started")
     if not found["waits"] and not text:

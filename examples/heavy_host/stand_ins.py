@@ -1,5 +1,6 @@
 """What the models of this host would say, without models: each answers by rules from what it was told."""
 
+import os
 import re
 
 import msgspec
@@ -7,6 +8,9 @@ import msgspec
 from executus import Message, ModelRequest, ScriptedModel
 from executus.adapters.models.scripted import Answer, call
 from executus.events import Text, ToolResult
+
+SLOW_S = float(os.environ.get("STAND_INS_TAKE_S", "0"))
+"""Seconds that each takes to answer: some, so that there is something to see."""
 
 FILE_ID = re.compile(r"file id (\S+)")
 
@@ -68,7 +72,7 @@ def judge(request: ModelRequest) -> Answer:
     return '{"verdict": "continue", "text": "nothing speaks against it"}'
 
 
-DESK = ScriptedModel(desk, name="stand-in:desk")
-WRITER = ScriptedModel(writer, name="stand-in:writer")
-SMALL = ScriptedModel(small, name="stand-in:small")
-JUDGE = ScriptedModel(judge, name="stand-in:judge")
+DESK = ScriptedModel(desk, name="stand-in:desk", delay_s=SLOW_S)
+WRITER = ScriptedModel(writer, name="stand-in:writer", delay_s=SLOW_S)
+SMALL = ScriptedModel(small, name="stand-in:small", delay_s=SLOW_S)
+JUDGE = ScriptedModel(judge, name="stand-in:judge", delay_s=SLOW_S)

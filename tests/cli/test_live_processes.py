@@ -157,7 +157,7 @@ def test_the_live_table_takes_the_size_of_its_terminal_and_leaves_it_whole(
     def resize(lines: int, columns: int) -> None:
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
-    resize(12, 60)
+    resize(12, 40)
     command = [sys.executable, "-c", "from executus.cli import main; main()", "top", "--interval", "0.1"]
     environment = {**os.environ, "EXECUTUS_DB": str(db), "TERM": "xterm"}
     for name in ("LINES", "COLUMNS", "NO_COLOR"):
