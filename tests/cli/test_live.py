@@ -229,8 +229,8 @@ def test_what_speaks_against_an_order_is_one_line_and_an_exit_code(cli: Run, hos
         (2, "no run has an id like", ("kill", "99999999")),
         (2, "Expected `str` of length <= 4096", ("steer", run.id, "x" * 5000)),
         (2, "needs the token of a grant; pass --token", ("kill", run.id, "--host", "ipc:///tmp/x")),
-        (2, "expected", ("kill", run.id, "--host", "tls+tcp://nowhere", "--token", "a.b")),
-        (1, "", ("kill", run.id, "--host", host.listening, "--token", "operator." + "x" * 43)),
+        (2, "needs --ca FILE", ("kill", run.id, "--host", "tls+tcp://nowhere:1", "--token", "a.b")),
+        (1, "the token is wrong", ("kill", run.id, "--host", host.listening, "--token", "operator." + "x" * 43)),
     ):
         result = cli(*command)
         assert (result.exit_code, result.stdout) == (code, ""), (command, result.output)
