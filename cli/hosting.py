@@ -46,9 +46,10 @@ def list_hosts(*, as_json: bool) -> None:
     for one in found:
         card = one.card
         live = str(one.live_runs) if one.answers else "?"
-        state = "answers" if one.answers else "silent"
         up = age(time.time() - card.started_us / 1e6)
-        rows.append([str(card.pid), up, live, state, one_line(card.journal) or "(in memory)", one_line(card.control)])
+        rows.append(
+            [str(card.pid), up, live, _state(one), one_line(card.journal) or "(in memory)", one_line(card.control)]
+        )
     for index, cells in enumerate(columns(rows, right=(0, 1, 2))):
         if index:
             cells[3] = coloured("running" if found[index - 1].answers else "suspended", cells[3])
@@ -58,13 +59,28 @@ def list_hosts(*, as_json: bool) -> None:
             click.echo(f"  {one_line(_why(found[index - 1]))}")
 
 
+def _state(one: HostSeen) -> str:
+    if one.answers:
+        return "answers"
+    if _is_gone(one):
+        return "gone"
+    return "needs a token" if one.card.control.startswith("tls+tcp://") else "silent"
+
+
 def _why(one: HostSeen) -> str:
     """Why it does not answer, or ""."""
-    if not one.answers:
-        try:
-            os.kill(one.card.pid, 0)
-        except ProcessLookupError:
-            return f"process {one.card.pid} is gone without closing; the next host of its journal goes on with its runs"
-        except OSError:
-            pass
+    if _is_gone(one):
+        return f"process {one.card.pid} is gone without closing; the next host of its journal goes on with its runs"
     return one.why
+
+
+def _is_gone(one: HostSeen) -> bool:
+    if one.answers:
+        return False
+    try:
+        os.kill(one.card.pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 MEASURES: Final = ("steps", "tool_calls", "tokens", "cost_usd", "seconds")
 
 
-def order_options(command: Command) -> Callable[..., Any]:
+def order_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Who gives the order, whether it is meant, and to which host."""
     aimed = host_options(command)
     for option in (

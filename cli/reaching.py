@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,8 +19,6 @@ from .words import one_line
 
 if TYPE_CHECKING:
     from ..wire.attached import Attached
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Target:
         return "" if self.db == DEFAULT_DB else f" --db {quote(str(self.db))}"
 
 
-def host_options(command: Command) -> Callable[..., Any]:
+def host_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--db`, `--json`, and where else a host may be: the command is given a `target`."""
 
     @functools.wraps(command)

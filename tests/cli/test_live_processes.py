@@ -142,8 +142,8 @@ def test_top_goes_on_as_runs_begin_and_end_and_says_when_the_host_is_gone(
     _, errors = top.communicate(timeout=DEADLINE_S)
     assert (top.returncode, errors) == (130, "")
     told = cli("ps", "--hosts").stdout
-    assert "silent" in told
-    assert "is gone without closing" in told
+    assert "  gone  " in told
+    assert f"process {life.pid} is gone without closing" in told
     assert json.loads(cli("top", "--once", "--json").stdout)["runs"][0]["status"] == "suspended"
 
 
