@@ -72,8 +72,9 @@ def test_its_advice_is_in_the_log_under_its_name(room: Path, way: str) -> None:
         fact = next(fact for fact in facts(run) if isinstance(fact, CriticSteered))
         assert (fact.text, fact.by, fact.evidence) == ("Be brief.", "tutor", {"rule": "brevity"})
         wait_for(run, "tool-started")
-        turns.turn(3)
+        turns.turn()
         wait_for(run, "critic-steered", 2)
+        turns.turn(2)
         assert run.result(DEADLINE_S).status == "ok"
         critic.say()
         assert critic.wait_for("cancelled" if way == "-on-loop" else "ended").split()[-1] in ("True", "ended")
