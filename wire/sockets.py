@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -486,9 +487,13 @@ def _config(library: Any, tls: ServerTls | ClientTls, mode: Any, **options: Any)
     found = _configs.get(key)
     if found is None:
         # The library does not hold them: freed, they would be gone under a socket. And at the end it is gone before.
-        kind = type("KeptConfig", (library.TLSConfig,), {"__del__": lambda _: None})
+        kind = type("KeptConfig", (library.TLSConfig,), {"__del__": _stays})
         found = _configs.setdefault(key, kind(mode, **options))
     return found
+
+
+def _stays(config: Any) -> None:
+    """In place of a destructor."""
 
 
 _configs: dict[object, Any] = {}
@@ -515,10 +520,13 @@ class Client(Socket):
     def __init__(self, raw: Any, address: str) -> None:
         super().__init__(raw)
         self._met = threading.Event()
-        raw.add_post_pipe_connect_cb(lambda pipe: self._met.set())
+        raw.add_post_pipe_connect_cb(self._meets)
         if address.startswith("ipc://"):
-            raw.add_pre_pipe_connect_cb(lambda pipe: _must_be_ours(pipe, address))
+            raw.add_pre_pipe_connect_cb(partial(_must_be_ours, address=address))
         _guarded(lambda: raw.dial(address, block=False))
+
+    def _meets(self, pipe: Any) -> None:
+        self._met.set()
 
     def close(self) -> None:
         """Let go. Not in the middle of connecting, if it can be helped: the library loses a descriptor then."""

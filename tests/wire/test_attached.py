@@ -121,7 +121,7 @@ def test_an_address_that_cannot_be_says_what_is_missing(room: Path, address: str
 
 
 def test_nobody_at_an_address_is_said(room: Path) -> None:
-    with pytest.raises(HostUnreachable, match="does not answer|nobody listens"):
+    with pytest.raises(HostUnreachable, match=r"does not answer|nobody listens"):
         attach(f"ipc://{room}/nobody", token=Grant("a").token, timeout=0.2)
 
 
