@@ -16,8 +16,9 @@ from wire_support import HostProcess, wire_home  # noqa: F401 - a fixture
 
 from executus import Runtime, attach
 from executus.errors import ExecutusError, HostUnreachable
-from executus.wire.line import Line
-from executus.wire.requests import Head, Number
+from executus.wire.attached import order_of
+from executus.wire.line import Line, _Missed
+from executus.wire.requests import AnyReply, AnyRequest, Done, Head, Kind, Number, Order, Outcome, Refused, Steer
 from executus.wire.sockets import Asker, Closed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hosts are sent signals")
@@ -126,3 +127,25 @@ def test_no_descriptor_is_lost_with_a_follower_that_is_closed_at_once(wire_home:
         while descriptors() > before + 1 and time.monotonic() < until:
             time.sleep(0.05)
         assert descriptors() <= before + 1
+
+
+@pytest.mark.parametrize("kind", ["busy", "too-many"])
+def test_a_refusal_to_say_what_became_of_an_order_is_no_refusal_of_the_order(wire_home: Path, kind: Kind) -> None:  # noqa: F811
+    with HostProcess(wire_home / "runs.db", "patient") as host:
+        line = Line(wire_home / "runs.db")
+        real = line._ask_once
+        told: list[AnyReply | None] = [None, Refused(kind=kind, why="too much at once")]
+
+        def ask_once(request: AnyRequest | Order, until: float) -> AnyReply:
+            instead = told.pop(0) if told else False
+            if instead is False:
+                return real(request, until)
+            if instead is None:  # it is carried out, and its answer lost
+                real(request, until)
+                raise _Missed("the connection was closed", may_be_heard=True)
+            assert isinstance(request, Outcome)
+            return instead
+
+        line._ask_once = ask_once  # type: ignore[method-assign]
+        assert line.order(order_of(Steer, run=host.runs[0], text="on")) == Done(run=host.runs[0], told="steer")
+        line.close()
