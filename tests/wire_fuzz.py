@@ -32,6 +32,7 @@ from executus.wire.frames import Frame, decode_frame, encode_frame, frames_of, o
 from executus.wire.gate import Admitted, Gate, Turned
 from executus.wire.line import _decode as decode_as_client
 from executus.wire.line import _welcomed, error_of
+from executus.wire.listeners import Peer
 from executus.wire.remote import RemoteJournal
 from executus.wire.requests import (
     VERSION,
@@ -50,7 +51,6 @@ from executus.wire.requests import (
     Welcome,
 )
 from executus.wire.signing import unsigned
-from executus.wire.sockets import Peer
 from executus.wire.terms import Grant
 
 BOOT = "b" * 32

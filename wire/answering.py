@@ -32,6 +32,7 @@ from ..ports.orders import Fate, KeptOrder, OrderBook
 from .critics import Critics
 from .frames import WireEvent, on_the_wire, size_of
 from .gate import Gate, Turned
+from .listeners import Peer
 from .ordering import checked, give
 from .requests import (
     PAGE_BYTES,
@@ -69,7 +70,6 @@ from .requests import (
     Welcome,
     Who,
 )
-from .sockets import Peer
 from .terms import Grant
 
 log = logging.getLogger("executus.wire")

@@ -14,7 +14,8 @@ from typing import Final
 
 from ..events import Event
 from .frames import Frame, encode_frame, frames_of
-from .sockets import Closed, Publisher
+from .listeners import Publisher
+from .sockets import Closed
 
 log = logging.getLogger("executus.wire")
 

@@ -20,8 +20,9 @@ from .answering import Desk
 from .critics import Critics
 from .feed import Feed
 from .gate import Gate
+from .listeners import Answerer, Publisher, Slot
 from .requests import FRAME_BYTES
-from .sockets import Answerer, Closed, Publisher, Slot
+from .sockets import Closed
 from .terms import OPERATOR, Grant, Listen
 
 log = logging.getLogger("executus.wire")

@@ -23,6 +23,7 @@ from ..errors import (
     UnknownRun,
 )
 from . import places
+from .dialers import Asker
 from .host import next_port
 from .requests import (
     FRAME_BYTES,
@@ -42,7 +43,8 @@ from .requests import (
     Welcome,
 )
 from .signing import grant_of, key_of, signed, unsigned
-from .sockets import Asker, Closed, TimedOut, check_fork, is_answered, is_left_behind
+from .socket_paths import is_answered
+from .sockets import Closed, TimedOut, check_fork, is_left_behind
 from .terms import ClientTls
 
 HELLO_S: Final = 2.0

@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from ..errors import ListenRefused
-from .sockets import is_answered
+from .socket_paths import is_answered
 
 CARD: Final = "host.json"
 TOKEN: Final = "operator.token"  # noqa: S105 - the name of a file

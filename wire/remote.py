@@ -12,6 +12,7 @@ from ..events import Event, Seal, Withheld
 from ..journal.followers import Followers
 from ..ports import Append, Follower, Recovery, RunSummary, Unfinished
 from ..projections import Checkpoint, fold
+from .dialers import Listening
 from .feed import BEAT_S
 from .frames import Frame, decode_frame, off_the_wire
 from .line import Line
@@ -28,7 +29,7 @@ from .requests import (
     ReadRun,
     Rows,
 )
-from .sockets import Closed, Listening, TimedOut, check_fork, is_left_behind
+from .sockets import Closed, TimedOut, check_fork, is_left_behind
 
 log = logging.getLogger("executus.wire")
 

@@ -17,9 +17,10 @@ from wire_support import HostProcess, wire_home  # noqa: F401 - a fixture
 from executus import Runtime, attach
 from executus.errors import ExecutusError, HostUnreachable
 from executus.wire.attached import order_of
+from executus.wire.dialers import Asker
 from executus.wire.line import Line, _Missed
 from executus.wire.requests import AnyReply, AnyRequest, Done, Head, Kind, Number, Order, Outcome, Refused, Steer
-from executus.wire.sockets import Asker, Closed
+from executus.wire.sockets import Closed
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="hosts are sent signals")
 

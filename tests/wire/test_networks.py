@@ -16,8 +16,9 @@ from executus import Agent, Runtime, ScriptedModel
 from executus.errors import ControlRefused, ExecutusError, HostUnreachable, ListenRefused
 from executus.wire import attached
 from executus.wire.attached import attach, hosts
+from executus.wire.dialers import Listening
 from executus.wire.frames import decode_frame
-from executus.wire.sockets import Listening, TimedOut
+from executus.wire.sockets import TimedOut
 from executus.wire.terms import ClientTls, Grant, Listen, ServerTls
 
 x509 = pytest.importorskip("cryptography.x509", reason="makes certificates")

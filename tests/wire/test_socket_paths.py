@@ -14,10 +14,13 @@ from wire_frames import RawAsker, encode, eventually, short_room
 
 from executus import Runtime
 from executus.errors import ListenRefused
-from executus.wire import sockets
+from executus.wire import dialers, listeners
+from executus.wire.dialers import Asker
+from executus.wire.listeners import Answerer, Peer
 from executus.wire.requests import VERSION, Hello
 from executus.wire.signing import unsigned
-from executus.wire.sockets import Answerer, Asker, Peer, TimedOut, check_path
+from executus.wire.socket_paths import check_path, is_answered
+from executus.wire.sockets import TimedOut
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_somebodys_live_socket_is_left_as_it_is(place: Path) -> None:
     one = opened(place)
     with pytest.raises(ListenRefused, match="somebody listens"):
         opened(place)
-    assert sockets.is_answered(str(place))
+    assert is_answered(str(place))
     one.close()
 
 
@@ -90,7 +93,7 @@ def test_a_socket_that_a_lost_host_left_is_replaced(place: Path) -> None:
         other.bind(str(place))
         other.listen(1)
     one = opened(place)
-    assert sockets.is_answered(str(place))
+    assert is_answered(str(place))
     one.close()
 
 
@@ -177,7 +180,7 @@ def test_who_cannot_be_told_is_not_let_in(place: Path, monkeypatch: pytest.Monke
     one = opened(place)
     hello = unsigned(encode(Hello()), version=VERSION)
     for peer in (lambda pipe: Peer(pipe.id), lambda pipe: Peer(pipe.id, os.getuid() + 1), lambda pipe: 1 / 0):
-        monkeypatch.setattr(sockets, "peer_of", peer)
+        monkeypatch.setattr(listeners, "peer_of", peer)
         with pytest.raises((ConnectionError, TimeoutError)), RawAsker(f"ipc://{place}") as asker:
             asker.ask(hello)
         assert one.peers == 0
@@ -188,7 +191,7 @@ def test_a_client_asks_nothing_of_another_users_host(place: Path, monkeypatch: p
     one = opened(place)
     slot = one.slot()
     foreign = {"uid": os.getuid() + 1}
-    monkeypatch.setattr(sockets, "peer_of", lambda pipe: Peer(pipe.id, foreign["uid"]))
+    monkeypatch.setattr(dialers, "peer_of", lambda pipe: Peer(pipe.id, foreign["uid"]))
     monkeypatch.setattr(one, "_arrives", lambda pipe: None)
     asker = Asker(f"ipc://{place}", tls=None, recv_bytes=1024)
     with pytest.raises(TimedOut):
