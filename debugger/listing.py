@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from ..errors import RuntimeClosed, UnknownRun
+from ..errors import HostUnreachable, RuntimeClosed, UnknownRun
 from ..ports import LiveHost, RunSummary
 from .answering import Refused, answer, number, word
 from .line import BUCKETS
@@ -82,7 +82,7 @@ class Listing:
             raise UnknownRun(run_id)
         live = None
         if self._host is not None:
-            with suppress(RuntimeClosed, UnknownRun):  # then the page is one to read
+            with suppress(RuntimeClosed, UnknownRun, HostUnreachable):  # then the page is one to read
                 held = self._host.run(run_id)
                 live = {"status": held.status, "reason": held.reason}
         return answer({**self._row(summary), "head": summary.version, "over": summary.over, "live": live})

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .attached import Attached
 
 TIMEOUT_S: Final = 30.0
+STANDS_S: Final = 5.0
+"""Seconds that a host has to say how a run stands: somebody waits to see it."""
 
 
 class RemoteRun:
@@ -65,7 +67,7 @@ class RemoteRun:
     def _stands(self) -> Stands:
         line = self._attached.line_now()
         if line is not None:
-            return line.ask(Standing(run=self.id), Stands)
+            return line.ask(Standing(run=self.id), Stands, STANDS_S)
         state, journal = self.state(), self._attached.journal
         if state.status is not None:
             return Stands(status=state.status)
