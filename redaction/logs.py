@@ -21,7 +21,7 @@ LOGGERS: Final = (
         "executus.supervisor",
         "executus.threads",
     ),
-    "executus.views",
+    *("executus.views", "executus.wire"),
 )
 """Every logger of the package: a filter of a logger does not see the records of the loggers below it."""
 

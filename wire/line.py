@@ -94,6 +94,8 @@ def where_is(target: str | os.PathLike[str], token: str, tls: ClientTls | None) 
         raise HostUnreachable(f'no host has {text} open for others now: Runtime({text!r}, listen="ipc") would')
     token = token or places.token_in(room) or given
     if not token:
+        if places.card_in(room) != card:  # it was taken down between two looks
+            raise HostUnreachable(f"the host of {text} has just closed")
         raise ValueError(f"attach: the host of {text} listens at {card.control}; pass the token of a grant")
     return Where(card.control, card.feed, token, room, tls)
 

@@ -15,6 +15,7 @@ from executus import Runtime
 from executus.errors import HostUnreachable, ListenRefused
 from executus.wire import places
 from executus.wire.attached import attach, hosts
+from executus.wire.line import where_is
 from executus.wire.places import CARD, TOKEN, Card
 
 CARD_BYTES = msgspec.json.encode(Card(boot="b", pid=1, control="ipc:///c", feed="ipc:///f"))
@@ -170,3 +171,15 @@ def test_the_token_of_an_opening_is_worth_nothing_in_the_next(tmp_path: Path) ->
         with Runtime(path, [], listen="ipc"):
             assert places.token_in(places.room_of(path)) != token
             assert token.encode() not in path.read_bytes()
+
+
+def test_a_host_that_takes_its_card_down_between_two_looks_has_just_closed(
+    room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "room_of", lambda journal: room)
+    places.put(room, CARD, CARD_BYTES)
+    with pytest.raises(ValueError, match="pass the token"):  # it lets in only who has a token
+        where_is("runs.db", "", None)
+    monkeypatch.setattr(places, "token_in", lambda there: (there / CARD).unlink() or "")
+    with pytest.raises(HostUnreachable, match="just closed"):
+        where_is("runs.db", "", None)
