@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from measure import memory_bytes, thread_count  # beside this file
-from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, agents, born, home
+from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, agents, born, home, report
 
 from executus import Runtime, attach
 from executus.errors import Deposed, ExecutusError, JournalInUse
@@ -294,16 +294,7 @@ def main() -> int:
         parser.error("--cycles: expected a whole number ≥ 10; --successions: ≥ 1")
     with home(options.dir) as folder:
         figures = run(folder, options)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            if name != "problems":
-                print(f"{name.replace('_', ' '):28} {value}")
-        for problem in figures["problems"]:
-            print(f"BROKEN: {problem}")
-        print("no promise was broken" if not figures["violations"] else "a promise was broken")
-    return 1 if figures["violations"] else 0
+    return report(figures, options.json)
 
 
 if __name__ == "__main__":

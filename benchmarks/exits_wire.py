@@ -26,7 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, agents, born, home, host, serve  # beside this file
+from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, agents, born, home, host, report, serve  # beside this file
 
 from executus import Continue, Runtime, attach
 from executus.adapters.critics.outside import OutsideCritic
@@ -451,16 +451,7 @@ def main() -> int:
         parser.error("--each, --at-once: expected whole numbers ≥ 1; --fresh-every: ≥ 0")
     with home(options.dir) as folder:
         figures = run(options, folder)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            if name != "problems":
-                print(f"{name.replace('_', ' '):28} {value}")
-        for problem in figures["problems"]:
-            print(f"BROKEN: {problem}")
-        print("no promise was broken" if not figures["violations"] else "a promise was broken")
-    return 1 if figures["violations"] else 0
+    return report(figures, options.json)
 
 
 if __name__ == "__main__":

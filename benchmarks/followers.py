@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from agents import agent  # beside this file
 from measure import conditions, percentile
-from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, agents, born, home
+from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, agents, born, home, report
 
 import executus.journal.sqlite as sqlite_module
 import executus.journal.writer as writer_module
@@ -455,16 +455,7 @@ def main() -> int:
         parser.error("--runs, --steps, --rounds: expected whole numbers ≥ 1")
     with home(options.dir) as folder:
         figures = run(folder, options)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            if name != "problems":
-                print(f"{name.replace('_', ' '):28} {value}")
-        for problem in figures["problems"]:
-            print(f"BROKEN: {problem}")
-        print("no promise was broken" if not figures["violations"] else "a promise was broken")
-    return 1 if figures["violations"] else 0
+    return report(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from wire_hosts import PATIENCE_S, Nursery, Pipe, agents, born, home, host, serve  # beside this file
+from wire_hosts import PATIENCE_S, Nursery, Pipe, agents, born, home, host, report, serve  # beside this file
 
 from executus import Runtime, attach
 from executus.errors import ExecutusError, ForkedProcess
@@ -299,16 +299,7 @@ def main() -> int:
         parser.error("--forks: expected a whole number ≥ 2")
     with home(options.dir) as folder:
         figures = run(folder, options)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            if name != "problems":
-                print(f"{name.replace('_', ' '):28} {value}")
-        for problem in figures["problems"]:
-            print(f"BROKEN: {problem}")
-        print("no promise was broken" if not figures["violations"] else "a promise was broken")
-    return 1 if figures["violations"] else 0
+    return report(figures, options.json)
 
 
 if __name__ == "__main__":

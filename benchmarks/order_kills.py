@@ -9,7 +9,6 @@ id has two runs; and the order book has everything that was done as done, and no
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import statistics
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, born, home, serve  # beside this file
+from wire_hosts import PATIENCE_S, Child, Nursery, Pipe, born, home, report, serve  # beside this file
 
 from executus import Runtime, attach
 from executus.errors import ControlRefused, ExecutusError, HostUnreachable, MessageRefused, OutcomeUnknown
@@ -293,16 +292,7 @@ def main() -> int:
         parser.error("--kills, --clients: expected whole numbers ≥ 1; --timeout, --window: seconds > 0.05")
     with home(options.dir) as folder:
         figures = run(folder, options)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            if name != "problems":
-                print(f"{name.replace('_', ' '):28} {value}")
-        for problem in figures["problems"]:
-            print(f"BROKEN: {problem}")
-        print("no promise was broken" if not figures["violations"] else "a promise was broken")
-    return 1 if figures["violations"] else 0
+    return report(figures, options.json)
 
 
 if __name__ == "__main__":

@@ -241,3 +241,17 @@ def host(nursery: Nursery, path: Path, *runs: str) -> Child:
         made.end()
         raise RuntimeError(f"a host did not open: {made.said}")
     return made
+
+
+def report(figures: dict[str, Any], as_json: bool) -> int:
+    """Print what a script has found, and which promises broke; the script's exit code."""
+    if as_json:
+        print(json.dumps(figures))
+    else:
+        for name, value in figures.items():
+            if name != "problems":
+                print(f"{name.replace('_', ' '):28} {value}")
+        for problem in figures["problems"]:
+            print(f"BROKEN: {problem}")
+        print("no promise was broken" if not figures["violations"] else "a promise was broken")
+    return 1 if figures["violations"] else 0

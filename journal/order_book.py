@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -221,7 +222,7 @@ def read_orders(path: str | os.PathLike[str], after: int = 0, limit: int = 1000)
     if not os.path.exists(where):  # noqa: PTH110
         return []
     try:
-        connection = sqlite3.connect(f"file:{where}?mode=ro", uri=True, timeout=BUSY_S)
+        connection = sqlite3.connect(f"{Path(where).absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_S)
         try:
             sql = f"SELECT {_COLUMNS} FROM orders WHERE number > ? ORDER BY number LIMIT ?"
             return [_order(row) for row in connection.execute(sql, (after, limit))]

@@ -168,7 +168,7 @@ class Line:
                 return reply
             if isinstance(reply, Refused):
                 # What was sent twice by the library, or is one too many now, is asked anew.
-                again = reply.kind == "replayed" or (reply.kind == "busy" and isinstance(request, READS))
+                again = reply.kind == "replayed" or (reply.kind in ("busy", "too-many") and isinstance(request, READS))
                 if again and time.monotonic() < until:
                     time.sleep(AGAIN_S)
                     continue

@@ -228,7 +228,7 @@ def test_what_speaks_against_an_order_is_one_line_and_an_exit_code(cli: Run, hos
         (1, "no agent named 'nobody'", ("start", "nobody", "hm")),
         (2, "no run has an id like", ("kill", "99999999")),
         (2, "Expected `str` of length <= 4096", ("steer", run.id, "x" * 5000)),
-        (2, "needs the token of a grant; pass --token", ("kill", run.id, "--host", "ipc:///tmp/x")),
+        (2, "needs the token of a grant; pass --token", ("kill", run.id, "--host", "ipc:///nowhere")),
         (2, "needs --ca FILE", ("kill", run.id, "--host", "tls+tcp://nowhere:1", "--token", "a.b")),
         (1, "the token is wrong", ("kill", run.id, "--host", host.listening, "--token", "operator." + "x" * 43)),
     ):

@@ -130,6 +130,13 @@ def test_no_descriptor_is_lost_with_a_follower_that_is_closed_at_once(wire_home:
         assert descriptors() <= before + 1
 
 
+def test_who_reads_more_than_a_host_lets_through_in_a_second_is_made_to_wait(wire_home: Path) -> None:  # noqa: F811
+    path = wire_home / "runs.db"
+    with Runtime(path, listen="ipc"), attach(path) as one, ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(lambda: [one.journal.run("0" * 36) for _ in range(600)]) for _ in range(4)]
+        assert all(found is None for each in asking for found in each.result(60))
+
+
 @pytest.mark.parametrize("kind", ["busy", "too-many"])
 def test_a_refusal_to_say_what_became_of_an_order_is_no_refusal_of_the_order(wire_home: Path, kind: Kind) -> None:  # noqa: F811
     with HostProcess(wire_home / "runs.db", "patient") as host:
